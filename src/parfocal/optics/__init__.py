@@ -1,0 +1,1 @@
+"""Light: arrays in, arrays out. Knows no device."""
