@@ -1,0 +1,1 @@
+"""The paper's contribution: how far away is the focus, and on which side."""

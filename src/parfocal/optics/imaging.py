@@ -1,0 +1,112 @@
+"""From a specimen to the noise-free light on the sensor, at any stage z."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from parfocal.optics.specimen import Layers, Specimen
+from parfocal.optics.texture import Window
+from parfocal.optics.transfer import RGB_WAVELENGTHS_UM, Illumination, TransferFunction
+
+_PHASE_WAVELENGTH_UM = 0.55
+_RADIAL_STEPS = 2048
+_MARGIN_PX = 24
+
+
+class SlideOptics:
+    """A specimen seen through an objective.
+
+    Args:
+        specimen: what lies on the slide.
+        illumination: objective, condenser, aberration.
+    """
+
+    def __init__(self, specimen: Specimen, illumination: Illumination) -> None:
+        self.specimen = specimen
+        self.illumination = illumination
+        self.layer_pitch_um = illumination.objective.canonical_z_um
+        self._transfer = tuple(TransferFunction(illumination, wavelength) for wavelength in RGB_WAVELENGTHS_UM)
+
+    def field(self, x_um: float, y_um: float, shape: tuple[int, int], pixel_um: float) -> FieldLight:
+        """The field of this shape (Y, X) centred at (x_um, y_um): specimen drawn and transformed once, for all z."""
+        padded = tuple(scipy.fft.next_fast_len(n + 2 * _MARGIN_PX, real=True) for n in shape)
+        window = Window.centred(x_um, y_um, (padded[0], padded[1]), pixel_um)
+        layers = self.specimen.layers(window, self.layer_pitch_um)
+        return FieldLight(layers, self._transfer, self.illumination.focal_shift_um, shape, pixel_um)
+
+
+class FieldLight:
+    """One field's spectra, from which the light at any z follows (`transfer` states the model)."""
+
+    def __init__(
+        self,
+        layers: Layers,
+        transfer: tuple[TransferFunction, ...],
+        focal_shift_um: tuple[float, float, float],
+        shape: tuple[int, int],
+        pixel_um: float,
+    ) -> None:
+        self._transfer = transfer
+        self._focal_shift_um = focal_shift_um
+        self._focus_z_um = layers.focus_z_um
+        self._padded = layers.phase.shape[-2:]
+        self._crop = tuple(slice((p - n) // 2, (p - n) // 2 + n) for p, n in zip(self._padded, shape, strict=True))
+        self._density = scipy.fft.rfft2(layers.density, workers=2)  # (L, S, Y, X/2+1)
+        self._phase = scipy.fft.rfft2(layers.phase, workers=2)  # (L, Y, X/2+1)
+        self._absorbance = (math.log(10) * layers.absorption).astype(np.float32)  # (S, 3)
+        self._fy_per_px = scipy.fft.fftfreq(self._padded[0])[:, None]
+        self._fx_per_px = scipy.fft.rfftfreq(self._padded[1])[None, :]
+        self._frequency_per_um = np.hypot(self._fy_per_px, self._fx_per_px) / pixel_um
+        self._pixel_response = (np.sinc(self._fy_per_px) * np.sinc(self._fx_per_px)).astype(np.float32)
+        self._radial: dict[int, NDArray[np.int32]] = {}
+
+    def plane(
+        self, z_um: float, channels: tuple[int, ...] = (0, 1, 2), shift_px: tuple[float, float] = (0.0, 0.0)
+    ) -> NDArray[np.float32]:
+        """Light at one stage z.
+
+        Args:
+            z_um: true stage z in µm.
+            channels: which of red, green, blue to render.
+            shift_px: (y, x) by which the picture is moved, in pixels: vibration between two frames.
+
+        Returns:
+            float32 (Y, X, len(channels)); 1.0 is empty glass.
+        """
+        response = self._pixel_response
+        if shift_px != (0.0, 0.0):
+            ramp = self._fy_per_px * shift_px[0] + self._fx_per_px * shift_px[1]
+            response = (response * np.exp(-2j * math.pi * ramp)).astype(np.complex64)
+        return np.stack([self._channel(z_um, channel, response) for channel in channels], axis=-1)
+
+    def _channel(self, z_um: float, channel: int, response: NDArray[Any]) -> NDArray[np.float32]:
+        transfer = self._transfer[channel]
+        radial = self._radial_index(channel)
+        phase_scale = np.float32(_PHASE_WAVELENGTH_UM / RGB_WAVELENGTHS_UM[channel])
+        spectrum = np.zeros(self._phase.shape[1:], dtype=np.complex64)
+        for layer, focus_z_um in enumerate(self._focus_z_um):
+            absorption, refraction = transfer.line(z_um - focus_z_um - self._focal_shift_um[channel])
+            stained = np.tensordot(self._absorbance[:, channel], self._density[layer], axes=1)
+            spectrum -= _resample(absorption, transfer)[radial] * stained
+            spectrum += _resample(phase_scale * refraction, transfer)[radial] * self._phase[layer]
+        spectrum *= response
+        logarithm: NDArray[np.float32] = scipy.fft.irfft2(spectrum, s=self._padded, workers=2)[self._crop]
+        return np.exp(logarithm)
+
+    def _radial_index(self, channel: int) -> NDArray[np.int32]:
+        """Index of each frequency into a line of `_RADIAL_STEPS` + 1 points, the last of which transmits nothing."""
+        if channel not in self._radial:
+            index = self._frequency_per_um / self._transfer[channel].cutoff_per_um * (_RADIAL_STEPS - 1)
+            self._radial[channel] = np.minimum(np.rint(index), _RADIAL_STEPS).astype(np.int32)
+        return self._radial[channel]
+
+
+def _resample(line: NDArray[np.float32], transfer: TransferFunction) -> NDArray[np.float32]:
+    """A transfer line on `_RADIAL_STEPS` points, then a zero for what lies beyond the cutoff."""
+    fine = np.linspace(0.0, transfer.cutoff_per_um, _RADIAL_STEPS)
+    return np.append(np.interp(fine, transfer.frequency_per_um, line), 0.0).astype(np.float32)

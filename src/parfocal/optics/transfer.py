@@ -1,0 +1,112 @@
+"""Partially coherent transfer functions of a bright-field microscope, with defocus.
+
+A weak object of absorbance μ (natural logarithm of the intensity transmission) and phase φ, at defocus d, gives
+
+    ln I(f) = −H_A(f, d) · μ(f) + H_P(f, d) · φ(f)
+
+H_A is even in d without aberrations and 1 at zero frequency (Beer–Lambert); H_P is odd in d. Both are real and radial because
+source and pupil are: with A(f) = ∫ S(s) P(s + f) P*(s) ds / ∫ S(s) |P(s)|² ds they are Re A and −2 Im A.
+
+Signs: d < 0 puts the focal plane on the objective's side of the specimen, so light travels on by −d to reach it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.errors import SettingsError
+from parfocal.optics.objective import Objective
+
+RGB_WAVELENGTHS_UM = (0.62, 0.54, 0.46)
+"""Effective wavelengths of the red, green and blue channels under a white LED, in µm."""
+
+_SOURCE_RADII = 14
+_SOURCE_ANGLES = 18
+_LINE_POINTS = 160
+
+
+@dataclass(frozen=True)
+class Illumination:
+    """What lies between lamp and sensor, the specimen left out.
+
+    Attributes:
+        objective: the lens.
+        condenser_ratio: condenser aperture over objective aperture, above 0 and at most 1.
+        spherical_waves: primary spherical aberration in waves at the pupil's edge, balanced by defocus.
+        focal_shift_um: (red, green, blue) stage z at which each channel is sharp, relative to the nominal, in µm.
+
+    Raises:
+        SettingsError: for a condenser ratio outside (0, 1].
+    """
+
+    objective: Objective
+    condenser_ratio: float = 0.7
+    spherical_waves: float = 0.0
+    focal_shift_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.condenser_ratio <= 1:
+            raise SettingsError(f"condenser ratio {self.condenser_ratio:g} is not above 0 and at most 1")
+
+    def with_objective(self, objective: Objective) -> Illumination:
+        """The same light through another lens."""
+        return replace(self, objective=objective)
+
+
+class TransferFunction:
+    """H_A and H_P of one wavelength on a line of spatial frequencies, for any defocus.
+
+    Args:
+        illumination: aperture, condenser and aberration.
+        wavelength_um: wavelength in µm.
+
+    Attributes:
+        cutoff_per_um: frequency beyond which nothing is transmitted, in cycles/µm.
+        frequency_per_um: (F,) frequencies of the line, 0 … cutoff.
+    """
+
+    def __init__(self, illumination: Illumination, wavelength_um: float) -> None:
+        objective = illumination.objective
+        n_per_um = objective.immersion_index / wavelength_um
+        pupil = objective.na / wavelength_um
+        self.cutoff_per_um = pupil * (1 + illumination.condenser_ratio)
+        self.frequency_per_um = np.linspace(0.0, self.cutoff_per_um, _LINE_POINTS)
+
+        source_x, source_y, weight = _half_disc(pupil * illumination.condenser_ratio)
+        squared = (source_x + self.frequency_per_um[:, None]) ** 2 + source_y**2  # (F, S)
+        source_squared = source_x**2 + source_y**2
+        soft_edge = 0.5 * pupil * illumination.condenser_ratio / _SOURCE_RADII
+        passed = np.clip((pupil - np.sqrt(squared)) / soft_edge + 0.5, 0.0, 1.0)
+        squared = np.minimum(squared, pupil**2)
+
+        axial = np.sqrt(n_per_um**2 - squared) - np.sqrt(n_per_um**2 - source_squared)
+        self._phase_per_um = (-2 * math.pi * axial).astype(np.float32)
+        aberration = _spherical(squared / pupil**2) - _spherical(source_squared / pupil**2)
+        self._aberration = (2 * math.pi * illumination.spherical_waves * aberration).astype(np.float32)
+        self._weight = (passed * weight / weight.sum()).astype(np.float32)
+
+    def line(self, defocus_um: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(H_A, H_P), each (F,) on `frequency_per_um`, at this defocus in µm."""
+        phase = self._phase_per_um * np.float32(defocus_um) + self._aberration
+        absorption = np.sum(self._weight * np.cos(phase), axis=1)
+        refraction = -2 * np.sum(self._weight * np.sin(phase), axis=1)
+        return absorption, refraction
+
+
+def _spherical(rho_squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Zernike primary spherical aberration over the squared pupil radius."""
+    return 6 * rho_squared**2 - 6 * rho_squared + 1
+
+
+def _half_disc(radius: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Quadrature points (x, y) and weights of the upper half disc; the lower half is its mirror image."""
+    nodes, node_weights = np.polynomial.legendre.leggauss(_SOURCE_RADII)
+    radii = radius * (nodes + 1) / 2
+    angles = (np.arange(_SOURCE_ANGLES) + 0.5) * math.pi / _SOURCE_ANGLES
+    r, angle = (grid.ravel() for grid in np.meshgrid(radii, angles, indexing="ij"))
+    weights = np.repeat(node_weights * radii, _SOURCE_ANGLES)
+    return r * np.cos(angle), r * np.sin(angle), weights
