@@ -21,8 +21,7 @@ def difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[n
     """
     smooth_first = cv2.medianBlur(first, MEDIAN_PX).astype(np.int16)
     smooth_second = cv2.medianBlur(second, MEDIAN_PX).astype(np.int16)
-    smooth: NDArray[np.int16] = cv2.medianBlur(smooth_second - smooth_first, MEDIAN_PX)
-    return smooth
+    return np.asarray(cv2.medianBlur(smooth_second - smooth_first, MEDIAN_PX), dtype=np.int16)
 
 
 def standardise(signed_difference: NDArray[np.int16] | NDArray[np.int8]) -> NDArray[np.float32]:
@@ -37,4 +36,4 @@ def standardise(signed_difference: NDArray[np.int16] | NDArray[np.int8]) -> NDAr
     channels = np.ascontiguousarray(np.moveaxis(signed_difference, -1, 0), dtype=np.float32)
     channels -= channels.mean(axis=(1, 2), keepdims=True)
     deviation = channels.std(axis=(1, 2), keepdims=True)
-    return np.divide(channels, deviation, out=np.zeros_like(channels), where=deviation > 0)
+    return np.asarray(np.divide(channels, deviation, out=np.zeros_like(channels), where=deviation > 0))

@@ -1,6 +1,7 @@
 """What can lie on the simulated slide: stain × shape × density.
 
-Every sample is a function of (seed, place): any window of it can be drawn alone, and two windows agree where they overlap.
+Every sample is a function of (seed, place): any window of it can be drawn alone, and two windows agree in their
+overlap.
 """
 
 from __future__ import annotations
@@ -177,7 +178,8 @@ def _blood_smear(sample: Sample, canvas: LayerCanvas) -> None:
         parts = [_Disc(x, y, radius, 1, 0.1, 0.3)]
         for angle, reach, wide, _ in draws[3:].reshape(-1, 4)[: 1 + int(_LOBES * draws[2])]:
             away, lobe = 0.5 * radius * reach, (0.3 + 0.2 * wide) * radius
-            parts.append(_Disc(x + away * math.cos(6.283 * angle), y + away * math.sin(6.283 * angle), lobe, 0, 0.55, 0.3))
+            lobe_x, lobe_y = x + away * math.cos(6.283 * angle), y + away * math.sin(6.283 * angle)
+            parts.append(_Disc(lobe_x, lobe_y, lobe, 0, 0.55, 0.3))
         _draw_discs(sample, canvas, granules, depth_um, parts)
     for x, y, surface_um, draws in _scatter(sample, window, 4, 500 * look.density, 2):
         depth_um = surface_um + (draws[1] - 0.5) * look.thickness_um
@@ -270,7 +272,7 @@ def _unstained(sample: Sample, canvas: LayerCanvas) -> None:
 
 
 def _leaves(sample: Sample, canvas: LayerCanvas) -> None:
-    """Flat pieces of any size that hide one another: the statistics of natural images, for fibres, keratin, plant matter."""
+    """Flat pieces of any size that hide one another, as in natural images: fibres, keratin, plant matter."""
     window, look, seed = canvas.window, sample.appearance, sample.seed * 5003
     stains = np.full((2, *window.shape), 0.1, dtype=np.float32)
     for share, largest_um in ((0.35, 18.0), (0.5, 7.0), (0.7, 3.0)):
@@ -286,7 +288,8 @@ def _leaves(sample: Sample, canvas: LayerCanvas) -> None:
     grain = np.clip(1 + 0.25 * fractal(seed + 1, window, 10 * look.size, 0.7 * look.size, 0.85), 0.1, None)
     stains *= grain
     density = stains.sum(axis=0)
-    canvas.add_sheet(sample.topography.over(window), {0: stains[0], 1: stains[1]}, np.float32(0.5 * look.phase) * density)
+    phase = np.float32(0.5 * look.phase) * density
+    canvas.add_sheet(sample.topography.over(window), {0: stains[0], 1: stains[1]}, phase)
 
 
 def _dust(sample: Sample, canvas: LayerCanvas) -> None:
@@ -303,7 +306,7 @@ def _dust(sample: Sample, canvas: LayerCanvas) -> None:
 def _smooth_step(value: Plane, threshold: float, width: float) -> Plane:
     """0 below the threshold, 1 above it, over a ramp of `width`."""
     ramp = np.clip((value - np.float32(threshold)) / np.float32(width) + np.float32(0.5), 0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+    return np.asarray(ramp * ramp * (3 - 2 * ramp), dtype=np.float32)
 
 
 _Draw = Callable[[Sample, LayerCanvas], None]

@@ -29,12 +29,12 @@ class Sensor:
     seed: int = 0
 
     def expose(self, light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """One frame, uint8 (Y, X, C), of light (Y, X, C) where 1.0 is empty glass; noise var = K²(σ_d² + µ_e) + 1/12."""
+        """One frame, uint8 (Y, X, C), of light (Y, X, C), 1.0 = empty glass; noise var = K²(σ_d² + µ_e) + 1/12."""
         grey = light * self._gain(light.shape[:2])[..., None] * np.float32(self.white_level)
         grey_per_electron = np.float32(255.0 / self.full_well_e)
         variance = grey_per_electron**2 * (self.dark_noise_e**2 + np.maximum(grey, 0) / grey_per_electron)
         noisy = grey + np.sqrt(variance) * rng.standard_normal(grey.shape, dtype=np.float32)
-        return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(noisy), 0, 255), dtype=np.uint8)
 
     def _gain(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Vignetting times pixel response, (Y, X)."""

@@ -78,7 +78,7 @@ class Topography:
         rows = (np.arange(window.shape[0]) // stride).clip(0, coarse.shape[0] - 1)
         if self.step_um or stride == 1:
             columns = (np.arange(window.shape[1]) // stride).clip(0, coarse.shape[1] - 1)
-            return coarse[np.ix_(rows, columns)].astype(np.float32)
+            return np.asarray(coarse[np.ix_(rows, columns)], dtype=np.float32)
         return _bilinear(coarse, window.shape, stride)
 
 
@@ -88,7 +88,7 @@ def _bilinear(coarse: NDArray[np.float64], shape: tuple[int, int], stride: int) 
     a, b = (row - i)[:, None], (column - j)[None, :]
     top = (1 - b) * coarse[np.ix_(i, j)] + b * coarse[np.ix_(i, j + 1)]
     bottom = (1 - b) * coarse[np.ix_(i + 1, j)] + b * coarse[np.ix_(i + 1, j + 1)]
-    return ((1 - a) * top + a * bottom).astype(np.float32)
+    return np.asarray((1 - a) * top + a * bottom, dtype=np.float32)
 
 
 @dataclass
@@ -172,8 +172,10 @@ def ellipse(
     last_column = min(window.shape[1], int((x_um + reach - window.left_um) / pixel) + 2)
     if first_row >= last_row or first_column >= last_column:
         return None
-    dy = (window.top_um + (np.arange(first_row, last_row, dtype=np.float32) + np.float32(0.5)) * pixel - y_um)[:, None]
-    dx = (window.left_um + (np.arange(first_column, last_column, dtype=np.float32) + np.float32(0.5)) * pixel - x_um)[None]
+    rows = np.arange(first_row, last_row, dtype=np.float32) + np.float32(0.5)
+    dy = (window.top_um + rows * pixel - y_um)[:, None]
+    columns = np.arange(first_column, last_column, dtype=np.float32) + np.float32(0.5)
+    dx = (window.left_um + columns * pixel - x_um)[None]
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     along, across = (dx * cosine + dy * sine) / radii_um[0], (dy * cosine - dx * sine) / radii_um[1]
     squared = (along * along + across * across).astype(np.float32)

@@ -39,12 +39,12 @@ class Window:
     @property
     def x_um(self) -> NDArray[np.float64]:
         """(X,) centres of the columns in µm."""
-        return self.left_um + (np.arange(self.shape[1]) + 0.5) * self.pixel_um
+        return np.asarray(self.left_um + (np.arange(self.shape[1]) + 0.5) * self.pixel_um, dtype=np.float64)
 
     @property
     def y_um(self) -> NDArray[np.float64]:
         """(Y,) centres of the rows in µm."""
-        return self.top_um + (np.arange(self.shape[0]) + 0.5) * self.pixel_um
+        return np.asarray(self.top_um + (np.arange(self.shape[0]) + 0.5) * self.pixel_um, dtype=np.float64)
 
     def cells(self, size_um: float, margin_um: float) -> list[tuple[int, int]]:
         """Indices (i, j) of the square cells of a grid, side `size_um`, that touch the window grown by a margin."""
@@ -73,7 +73,7 @@ def noise(seed: int, window: Window, cell_um: float, stretch: float = 1.0) -> Pl
     lattice = _lattice(seed, first_i, first_j, (height, width))
     along_x = _cubic_weights(window.x_um / step_x - first_i, width)
     along_y = _cubic_weights(window.y_um / step_y - first_j, height)
-    return along_y @ lattice @ along_x.T
+    return np.asarray(along_y @ lattice @ along_x.T, dtype=np.float32)
 
 
 def noise_at(seed: int, x_um: NDArray[np.float64], y_um: NDArray[np.float64], cell_um: float) -> NDArray[np.float64]:
@@ -136,4 +136,5 @@ def _hash_normal(seed: int, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArr
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
     key = key ^ (key >> np.uint64(31))
-    return ((key >> np.uint64(11)).astype(np.float64) / 2.0**53 - 0.5) * math.sqrt(12)
+    uniform = (key >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return np.asarray((uniform - 0.5) * math.sqrt(12), dtype=np.float64)

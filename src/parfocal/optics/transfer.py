@@ -4,8 +4,8 @@ A weak object of absorbance μ (natural logarithm of the intensity transmission)
 
     ln I(f) = −H_A(f, d) · μ(f) + H_P(f, d) · φ(f)
 
-H_A is even in d without aberrations and 1 at zero frequency (Beer–Lambert); H_P is odd in d. Both are real and radial because
-source and pupil are: with A(f) = ∫ S(s) P(s + f) P*(s) ds / ∫ S(s) |P(s)|² ds they are Re A and −2 Im A.
+H_A is even in d without aberrations and 1 at zero frequency (Beer–Lambert); H_P is odd in d. Both are real and radial
+because source and pupil are: with A(f) = ∫ S(s) P(s + f) P*(s) ds / ∫ S(s) |P(s)|² ds they are Re A and −2 Im A.
 
 Signs: d < 0 puts the focal plane on the objective's side of the specimen, so light travels on by −d to reach it.
 """

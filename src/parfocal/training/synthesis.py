@@ -1,7 +1,7 @@
 """Training pairs rendered from random specimens under random light, in the network's canonical scale.
 
-Each specimen gives a chain of planes Δ apart, so n planes make n − 1 pairs. The label is the defocus of the pair's second
-image against the specimen's own best focus (peak of the noise-free Tenengrad), in units of u.
+Each specimen gives a chain of planes Δ apart, so n planes make n − 1 pairs. The label is the defocus of the pair's
+second image against the specimen's own best focus (peak of the noise-free Tenengrad), in units of u.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _random_start_u(rng: np.random.Generator) -> float:
 
 
 def _random_light(rng: np.random.Generator, objective: Objective) -> FieldLight:
-    """A window of a random specimen under random optics around the instrument's, about PATCH_PX canonical pixels wide."""
+    """A window of PATCH_PX² pixels of about the canonical size, on a random specimen under random optics."""
     unit_um = objective.canonical_z_um
     shift = rng.uniform(0.0, 0.5) * unit_um
     illumination = Illumination(

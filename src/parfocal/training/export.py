@@ -1,0 +1,58 @@
+"""A trained network as one ONNX file that carries its contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from parfocal import __version__
+from parfocal.training.model import FocusNet
+
+RANGE_U = 20.0
+DELTA_U = (2.2, 2.9)
+
+
+def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
+    """Write the network.
+
+    Args:
+        net: in any mode; it is exported for inference.
+        path: of the ONNX file.
+        provenance: JSON-serialisable record of how the network was made.
+
+    The file's metadata hold the contract that the predictor checks: patch size, scale, range of Δ and of defocus.
+    """
+    net = net.eval().cpu()
+    size = net.settings.patch_px
+    example = torch.zeros(1, 3, size, size)
+    aside = path.with_suffix(".new")
+    torch.onnx.export(
+        net,
+        (example,),
+        aside,
+        input_names=["difference"],
+        output_names=["defocus_u"],
+        dynamic_axes={"difference": {0: "patches"}, "defocus_u": {0: "patches"}},
+        opset_version=17,
+        dynamo=False,
+    )
+    model = onnx.load(aside)
+    contract = {
+        "parfocal_version": __version__,
+        "patch_px": size,
+        "pixel": "canonical",
+        "defocus_unit": "u",
+        "delta_u": list(DELTA_U),
+        "range_u": RANGE_U,
+        "alpha": net.settings.alpha,
+        "provenance": provenance,
+    }
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "parfocal", json.dumps(contract)
+    onnx.save(model, aside)
+    aside.replace(path)
+    return path

@@ -1,0 +1,30 @@
+"""The paper's loss (section 2.4): smooth L1 per sample, weighted by content and by nearness to the focus."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def smooth_l1(error: Tensor) -> Tensor:
+    """Equation 1: ½(|x| − 0.25) beyond 0.5, ½x² within; Huber's function with δ = 0.5. Any shape."""
+    magnitude = error.abs()
+    return torch.where(magnitude > 0.5, 0.5 * (magnitude - 0.25), 0.5 * error * error)
+
+
+def distance_weight(defocus: Tensor) -> Tensor:
+    """Equation 2: w = 1 / (ln(|d| + 1) + 1) for the true defocus d, any shape."""
+    return 1 / (torch.log(defocus.abs() + 1) + 1)
+
+
+def weighted_loss(predicted: Tensor, defocus: Tensor, sd: Tensor, *, by_distance: bool) -> Tensor:
+    """Equation 3: mean of equation 1 over a minibatch, weighted by wᵢsᵢ and divided by wᵀs.
+
+    Args:
+        predicted: (N,) predicted defocus.
+        defocus: (N,) true defocus, same unit.
+        sd: (N,) standard deviation of the first image's pixels.
+        by_distance: phase 2 of section 2.4.3; without it, w = 1.
+    """
+    weight = sd * distance_weight(defocus) if by_distance else sd
+    return (weight * smooth_l1(predicted - defocus)).sum() / weight.sum()

@@ -1,0 +1,79 @@
+"""A training recipe: everything that fixes a network, read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from parfocal.errors import FileError, SettingsError
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SynthesisSettings(_Table):
+    """Which simulated pairs: `shards` files of `specimens_per_shard` random specimens each."""
+
+    shards: int = Field(default=160, ge=2)
+    specimens_per_shard: int = Field(default=60, ge=1)
+    validation_shards: int = Field(default=6, ge=1)
+
+
+class Stage(_Table):
+    """One stretch of training at one patch size; the learning rate rises over the first tenth and falls to zero.
+
+    Attributes:
+        patch_px: side of the patch in pixels, a multiple of 32.
+        epochs: passes over the pairs.
+        learning_rate: highest rate of AdamW.
+        by_distance: whether equation 2 weights the loss (the paper's phase 2).
+    """
+
+    patch_px: int = Field(default=224, ge=64, le=224, multiple_of=32)
+    epochs: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    by_distance: bool = True
+
+
+class Recipe(_Table):
+    """A network's recipe.
+
+    Attributes:
+        seed: of the pairs, the initial weights and the order.
+        alpha: width of MobileNetV2.
+        batch: minibatch size.
+        weight_decay: of AdamW.
+        synthesis: the pairs.
+        stages: run in order.
+    """
+
+    seed: int = 1
+    alpha: float = Field(default=0.5, gt=0, le=1.4)
+    batch: int = Field(default=32, ge=2)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    synthesis: SynthesisSettings = Field(default_factory=SynthesisSettings)
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file.
+
+    Raises:
+        FileError: if the file cannot be read or is not TOML.
+        SettingsError: if a value is missing, unknown or out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"recipe {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"recipe {path} is not TOML: {error}") from error
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"recipe {path}: {where}: {first['msg']}, got {first['input']!r}") from error

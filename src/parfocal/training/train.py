@@ -1,0 +1,233 @@
+"""Train a focus network on simulated pairs: synthesise, train stage by stage, keep the best, export.
+
+Everything is under one folder, and running again with the same folder goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parfocal.errors import FileError
+from parfocal.focus.difference import standardise
+from parfocal.training.export import export_onnx
+from parfocal.training.loss import weighted_loss
+from parfocal.training.model import FocusNet, ModelSettings
+from parfocal.training.recipe import Recipe, Stage
+from parfocal.training.synthesis import Pairs, read_pairs, synthesise
+
+_CHECKPOINT_BATCHES = 400
+_GREY_SHARE = 0.15
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with what is being done, how much of it is done, of how much, and a remark."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Error on held-out specimens, patch by patch, in units of u."""
+
+    mean_abs_u: float
+    near_mean_abs_u: float
+    wrong_direction: float
+
+
+@dataclass
+class _Place:
+    """Where training is: stage, batches done in it, and how good the network was at the end of each epoch."""
+
+    stage: int = 0
+    batch: int = 0
+    history: tuple[dict[str, Any], ...] = ()
+
+
+def train(recipe: Recipe, out: Path, progress: Progress) -> Path:
+    """Train a network by a recipe and export it.
+
+    Args:
+        recipe: what to do.
+        out: folder for pairs, checkpoint and network; what is there already is not done again.
+        progress: is told how it goes.
+
+    Returns:
+        Path of the ONNX file.
+
+    Raises:
+        FileError: if the folder cannot be written.
+    """
+    try:
+        (out / "pairs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"training folder {out} cannot be made: {error.strerror}") from error
+    shards = _synthesise_all(recipe, out / "pairs", progress)
+    held_out = recipe.synthesis.validation_shards
+    fresh, known = shards[held_out:], shards[:held_out]
+    torch.manual_seed(recipe.seed)
+    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px))
+    place, optimiser_state = _resume(net, recipe, out)
+    if place.stage:
+        net = net.resized(recipe.stages[min(place.stage, len(recipe.stages) - 1)].patch_px)
+        _load(net, out)
+    for index in range(place.stage, len(recipe.stages)):
+        stage = recipe.stages[index]
+        if net.settings.patch_px != stage.patch_px:
+            net = net.resized(stage.patch_px)
+        if place.stage != index:
+            place, optimiser_state = _Place(index, 0, place.history), None
+        _run_stage(net, stage, place, optimiser_state, (fresh, known), recipe, out, progress)
+    contract = {"history": list(place.history), "recipe": recipe.model_dump(mode="json")}
+    return export_onnx(net, out / "network.onnx", contract)
+
+
+def _synthesise_all(recipe: Recipe, folder: Path, progress: Progress) -> list[Pairs]:
+    """All shards, rendered by one process per core."""
+    settings = recipe.synthesis
+    jobs = [(folder, shard, settings.specimens_per_shard, recipe.seed) for shard in range(settings.shards)]
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        paths = []
+        for path in pool.imap(_synthesise_job, jobs):
+            paths.append(path)
+            progress("rendering pairs", len(paths), len(jobs), "")
+    return [read_pairs(path) for path in paths]
+
+
+def _synthesise_job(job: tuple[Path, int, int, int]) -> Path:
+    return synthesise(*job)
+
+
+def _run_stage(
+    net: FocusNet,
+    stage: Stage,
+    place: _Place,
+    optimiser_state: dict[str, Any] | None,
+    shards: tuple[list[Pairs], list[Pairs]],
+    recipe: Recipe,
+    out: Path,
+    progress: Progress,
+) -> None:
+    fresh, known = shards
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(net.parameters(), lr=stage.learning_rate, weight_decay=recipe.weight_decay)
+    if optimiser_state is not None:
+        optimiser.load_state_dict(optimiser_state)
+    per_epoch = sum(len(pairs) for pairs in fresh) // recipe.batch
+    total = per_epoch * stage.epochs
+    running = math.nan
+    for epoch in range(place.batch // per_epoch, stage.epochs):
+        net.train()
+        done_before = epoch * per_epoch
+        rng = np.random.default_rng((recipe.seed, place.stage, epoch))
+        batches = _batches(fresh, recipe.batch, stage.patch_px, rng)
+        for number, (patches, defocus, sd) in enumerate(batches, start=done_before):
+            if number < place.batch:
+                continue
+            for group in optimiser.param_groups:
+                group["lr"] = stage.learning_rate * _schedule(number / total)
+            loss = weighted_loss(net(patches), defocus, sd, by_distance=stage.by_distance)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            running = loss.item() if math.isnan(running) else 0.99 * running + 0.01 * loss.item()
+            place.batch = number + 1
+            if place.batch % 20 == 0:
+                progress(f"stage {place.stage + 1}, {stage.patch_px} px", place.batch, total, f"loss {running:.4f}")
+            if place.batch % _CHECKPOINT_BATCHES == 0:
+                _save(net, optimiser, place, recipe, out)
+        result = validate(net, known)
+        entry = {"stage": place.stage, "epoch": epoch, "loss": running, **asdict(result)}
+        place.history = (*place.history, entry)
+        progress(f"stage {place.stage + 1}", place.batch, total, f"held out: {result.mean_abs_u:.3f} u")
+        _save(net, optimiser, place, recipe, out)
+
+
+def _schedule(done: float) -> float:
+    """Rises over the first twentieth, then falls as a cosine to a hundredth."""
+    return min(done / 0.05, 1.0) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def _batches(
+    shards: list[Pairs], size: int, patch_px: int, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Minibatches of one epoch, cropped, turned and flipped at random; a few made grey."""
+    order = np.concatenate([np.stack([np.full(len(p), i), np.arange(len(p))], 1) for i, p in enumerate(shards)])
+    rng.shuffle(order)
+    for start in range(0, len(order) - size + 1, size):
+        chosen = order[start : start + size]
+        patches = np.stack([_augment(shards[shard].difference[row], patch_px, rng) for shard, row in chosen])
+        defocus = np.array([shards[shard].defocus_u[row] for shard, row in chosen], dtype=np.float32)
+        sd = np.array([shards[shard].sd[row] for shard, row in chosen], dtype=np.float32)
+        tensor = torch.from_numpy(patches).contiguous(memory_format=torch.channels_last)
+        yield tensor, torch.from_numpy(defocus), torch.from_numpy(sd)
+
+
+def _augment(image: NDArray[np.int8], patch_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A random crop of a difference image, turned and flipped, standardised: float32 (3, P, P)."""
+    top, left = rng.integers(0, image.shape[0] - patch_px + 1, 2)
+    crop = np.rot90(image[top : top + patch_px, left : left + patch_px], int(rng.integers(4)))
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    if rng.random() < _GREY_SHARE:
+        crop = np.repeat(crop.astype(np.int16).mean(axis=2, keepdims=True), 3, axis=2).astype(np.int16)
+    return standardise(crop)
+
+
+def validate(net: FocusNet, shards: list[Pairs]) -> Validation:
+    """Error of a network on pairs, the central crop of each; weights are not used."""
+    net.eval()
+    size, errors, truth = net.settings.patch_px, [], []
+    with torch.no_grad():
+        for pairs in shards:
+            edge = (pairs.difference.shape[1] - size) // 2
+            for start in range(0, len(pairs), 64):
+                crops = pairs.difference[start : start + 64, edge : edge + size, edge : edge + size]
+                patches = torch.from_numpy(np.stack([standardise(crop) for crop in crops]))
+                predicted = net(patches.contiguous(memory_format=torch.channels_last)).numpy()
+                errors.append(predicted - pairs.defocus_u[start : start + 64])
+                truth.append(pairs.defocus_u[start : start + 64])
+    error, defocus = np.concatenate(errors), np.concatenate(truth)
+    near, far = np.abs(defocus) <= 8, np.abs(defocus) > 1
+    wrong = np.sign(defocus + error) != np.sign(defocus)
+    return Validation(float(np.abs(error).mean()), float(np.abs(error[near]).mean()), float(wrong[far].mean()))
+
+
+def _save(net: FocusNet, optimiser: torch.optim.Optimizer, place: _Place, recipe: Recipe, out: Path) -> None:
+    """Write the checkpoint aside, then rename: a kill leaves the old one or the new one."""
+    state = {
+        "net": net.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "stage": place.stage,
+        "batch": place.batch,
+        "history": list(place.history),
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    aside = out / "checkpoint.new"
+    torch.save(state, aside)
+    aside.replace(out / "checkpoint.pt")
+
+
+def _resume(net: FocusNet, recipe: Recipe, out: Path) -> tuple[_Place, dict[str, Any] | None]:
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return _Place(), None
+    state = torch.load(path, weights_only=True)
+    if state["recipe"] != recipe.model_dump(mode="json"):
+        raise FileError(f"{path} was made by another recipe: choose another folder, or that recipe")
+    place = _Place(state["stage"], state["batch"], tuple(state["history"]))
+    if place.stage == 0:
+        net.load_state_dict(state["net"])
+    return place, state["optimiser"]
+
+
+def _load(net: FocusNet, out: Path) -> None:
+    net.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True)["net"])
