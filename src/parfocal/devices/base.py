@@ -64,6 +64,17 @@ class ZStage(Protocol):
 
 
 @runtime_checkable
+class RecordedZ(Protocol):
+    """What a z stage can answer, beside moving, when it stands only at recorded planes. Other stages do not have it."""
+
+    def nearest_um(self, z_um: float) -> float:
+        """The recorded position nearest to z_um, in µm; an end of the record for a target beyond it."""
+
+    def nearest_pair_um(self, z_um: float, delta_um: float) -> tuple[float, float]:
+        """The recorded pair (first, second) in µm, about delta_um apart, whose first is nearest to z_um."""
+
+
+@runtime_checkable
 class Lamp(Protocol):
     """The light source."""
 
