@@ -1,0 +1,96 @@
+"""What focusing one field came to: the same value for the log, the report and the viewer."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from parfocal.devices.base import Frame
+from parfocal.focus.decision import Move
+from parfocal.focus.predictor import FocusPrediction
+
+Verdict = Literal["focused", "empty", "unsure", "failed"]
+Purpose = Literal["first", "second", "third", "kept"]
+
+
+@dataclass(frozen=True)
+class FocusStep:
+    """One exposure of a field, and what was made of it.
+
+    Attributes:
+        purpose: "first" or "second" of a pair, "third" after a pair without difference, or the frame to be "kept".
+        target_z_um: where it was wanted, in µm.
+        z_um: where the stage says it was taken, in µm.
+        prediction: of the pair that it completed; None where it completed none or the network was not asked.
+        move: what was decided then.
+        note: what a reader should know, such as a target beyond a record.
+    """
+
+    purpose: Purpose
+    target_z_um: float
+    z_um: float
+    prediction: FocusPrediction | None = None
+    move: Move | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; what is not a number becomes None."""
+        return {
+            "purpose": self.purpose,
+            "target_z_um": self.target_z_um,
+            "z_um": self.z_um,
+            "prediction": None if self.prediction is None else _json_values(asdict(self.prediction)),
+            "move": None if self.move is None else {"kind": _kind(self.move), **_json_values(asdict(self.move))},
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class FocusResult:
+    """What focusing one field came to.
+
+    Attributes:
+        verdict: "focused"; "empty": nothing there, taken at the pivot's z; "unsure": not settled within the budget, the
+            best-scored frame is kept; "failed": a limit stood in the way, the best-scored frame is kept.
+        z_um: where the stage says the kept frame was taken, in µm.
+        frame: the kept frame, uint8 (Y, X, 3).
+        images: exposures from arrival to verdict, the kept frame's own included.
+        trace: every exposure in order.
+        reason: why this verdict.
+        focus_um: predicted focus in µm; None unless focused. It may differ from z_um by `keep_within_um`.
+        spread_um: standard deviation of the patch predictions behind it in µm; None where unknown.
+    """
+
+    verdict: Verdict
+    z_um: float
+    frame: Frame = field(repr=False, compare=False)
+    images: int
+    trace: tuple[FocusStep, ...]
+    reason: str
+    focus_um: float | None = None
+    spread_um: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, without the frame."""
+        return {
+            "verdict": self.verdict,
+            "z_um": self.z_um,
+            "images": self.images,
+            "reason": self.reason,
+            "focus_um": self.focus_um,
+            "spread_um": self.spread_um,
+            "trace": [step.to_json() for step in self.trace],
+        }
+
+
+def _kind(move: Move) -> str:
+    """HalfStep → half-step."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(move).__name__).lower()
+
+
+def _json_values(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
