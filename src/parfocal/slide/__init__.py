@@ -1,0 +1,1 @@
+"""From a folder of fields to a virtual slide; needs no instrument."""

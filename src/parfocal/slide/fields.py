@@ -1,0 +1,370 @@
+"""The fields folder: what a scan hands over, and all that a virtual slide is made of.
+
+    scan.json        how the fields were taken
+    fields.jsonl     one line for each field, in the order of acquisition
+    frames/f00012.jpg  the kept frame of field 12
+
+A frame is complete on disk before its line is written, so a scan that ends at any moment leaves a folder that
+can be stitched.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from parfocal.errors import FileError
+from parfocal.slide.durable import PART_SUFFIX, cannot, written_aside
+
+Frame = NDArray[np.uint8]
+"""A kept frame: uint8 (Y, X, 3), RGB."""
+
+Verdict = Literal["focused", "empty", "unsure", "failed"]
+FrameFormat = Literal["jpg", "png"]
+
+FORMAT = "parfocal-fields-1"
+HEADER_FILE = "scan.json"
+RECORDS_FILE = "fields.jsonl"
+FRAMES_FOLDER = "frames"
+RESULT_FILES = ("slide.ome.tif", "overview.jpg", "report.json", "focus.png")
+"""What later steps write beside the fields; a new scan into the same folder replaces them too."""
+
+_QUEUE_DEPTH = 8
+_FRAME_ENDS = {".jpg": b"\xff\xd9", ".png": b"IEND\xaeB\x60\x82"}
+_JPEG_SETTINGS = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+
+
+@dataclass(frozen=True)
+class FieldsHeader:
+    """How the fields of one scan were taken: `scan.json`.
+
+    Attributes:
+        version: of the program that scanned.
+        seed: of everything random in the scan.
+        microscope: name of the instrument.
+        specimen: what was scanned, in the user's words.
+        pixel_size_um: size of a frame's pixel in the specimen plane, in µm.
+        frame_shape: (Y, X) of every frame, in pixels.
+        magnification: of the objective.
+        na: numerical aperture of the objective.
+        immersion_index: refractive index of its immersion medium; 1.0 is dry.
+        depth_of_field_um: total depth of field in µm.
+        rows: planned rows of fields.
+        columns: planned columns of fields.
+        overlap: planned overlap of neighbours, as a fraction of the frame.
+        settings: every other setting of the scan, as JSON values.
+
+    Raises:
+        FileError: if a value is not possible.
+    """
+
+    version: str
+    seed: int
+    microscope: str
+    specimen: str
+    pixel_size_um: float
+    frame_shape: tuple[int, int]
+    magnification: float
+    na: float
+    immersion_index: float
+    depth_of_field_um: float
+    rows: int
+    columns: int
+    overlap: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        positive = ("pixel_size_um", "magnification", "na", "immersion_index", "depth_of_field_um")
+        for name in positive:
+            if not 0 < getattr(self, name) < math.inf:
+                raise FileError(f"{name} {getattr(self, name)} is not above 0")
+        if len(self.frame_shape) != 2 or min(self.frame_shape) < 1:
+            raise FileError(f"frame_shape {self.frame_shape} is not (Y, X) in pixels")
+        if not 0 <= self.overlap < 1:
+            raise FileError(f"overlap {self.overlap:g} is not a fraction from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class FieldRecord:
+    """One field: a line of `fields.jsonl`.
+
+    Attributes:
+        index: number of the field in the plan, from 0; unique in a scan.
+        row: row in the plan, from 0; rows follow +y.
+        column: column in the plan, from 0; columns follow +x.
+        stage_x_um: x of the field's centre in µm, as the stage reported it.
+        stage_y_um: y of the field's centre in µm, as the stage reported it.
+        stage_z_um: z in µm, as the stage reported it, at which the kept frame was taken.
+        verdict: "focused", "empty", "unsure" or "failed".
+        images: exposures between arrival and verdict.
+        file: the frame, relative to the folder; the writer fills it in.
+        focus: the whole focus trace, as JSON values.
+        true_stage_um: true (x, y, z) of the stage in µm; None where nobody knows it.
+
+    Raises:
+        FileError: if a value is not possible.
+    """
+
+    index: int
+    row: int
+    column: int
+    stage_x_um: float
+    stage_y_um: float
+    stage_z_um: float
+    verdict: Verdict
+    images: int
+    file: str = ""
+    focus: dict[str, Any] = field(default_factory=dict)
+    true_stage_um: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise FileError(f"index {self.index} is below 0")
+        if self.verdict not in get_args(Verdict):
+            raise FileError(f"verdict {self.verdict!r} is none of {', '.join(get_args(Verdict))}")
+        known = (self.stage_x_um, self.stage_y_um, self.stage_z_um, *(self.true_stage_um or (0.0, 0.0, 0.0)))
+        if len(known) != 6 or not all(math.isfinite(value) for value in known):
+            raise FileError(f"a position of field {self.index} is not three finite numbers in µm")
+
+
+_Value = TypeVar("_Value")
+_HEADER = TypeAdapter(FieldsHeader)
+_RECORD = TypeAdapter(FieldRecord)
+
+
+class FieldsWriter:
+    """Writes a fields folder through one thread behind a bounded queue. A context manager.
+
+    Args:
+        path: the folder; made if missing.
+        header: written at once to `scan.json`.
+        overwrite: allow a folder that holds an earlier scan and nothing else. That scan's files are removed.
+        frame_format: "jpg" (quality 95, 4:4:4) or "png" (lossless).
+
+    Raises:
+        FileError: if the folder cannot be written, or holds anything that may not be removed.
+    """
+
+    def __init__(
+        self, path: Path, header: FieldsHeader, *, overwrite: bool = False, frame_format: FrameFormat = "jpg"
+    ) -> None:
+        self.path = Path(path)
+        self.header = header
+        self._suffix = "." + frame_format
+        self._indices: set[int] = set()
+        self._pending: deque[Future[None]] = deque()
+        self._broken = False
+        text = json.dumps({"format": FORMAT, **asdict(header)}, indent=2, allow_nan=False)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _make_room(self.path, overwrite)
+            (self.path / FRAMES_FOLDER).mkdir()
+            self._records = (self.path / RECORDS_FILE).open("wb")
+        except OSError as error:
+            raise cannot("write", self.path, error) from error
+        with written_aside(self.path / HEADER_FILE) as part:
+            part.write_text(text, encoding="utf-8")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fields")
+
+    def put(self, record: FieldRecord, frame: Frame) -> None:
+        """Queue a field to be written; waits while the queue is full. The frame is copied.
+
+        Args:
+            record: the field; its `file` is filled in here.
+            frame: uint8 (Y, X, 3) RGB of the header's shape.
+
+        Raises:
+            FileError: if this frame does not fit the scan, or an earlier one could not be written.
+            ValueError: if the focus trace holds a value that JSON has not, such as NaN.
+        """
+        self._settle(_QUEUE_DEPTH - 1)
+        if frame.shape != (*self.header.frame_shape, 3) or frame.dtype != np.uint8:
+            raise FileError(
+                f"frame {frame.shape} {frame.dtype} of field {record.index} is not "
+                f"{(*self.header.frame_shape, 3)} uint8"
+            )
+        if record.index in self._indices:
+            raise FileError(f"{self.path}: field {record.index} was already written")
+        record = replace(record, file=f"{FRAMES_FOLDER}/f{record.index:05d}{self._suffix}")
+        line = json.dumps(asdict(record), allow_nan=False) + "\n"
+        self._indices.add(record.index)
+        self._pending.append(self._thread.submit(self._write, record.file, frame.copy(), line.encode()))
+
+    def close(self) -> None:
+        """Wait until everything is on disk. Raises FileError if something could not be written."""
+        try:
+            self._settle(0)
+        finally:
+            self._thread.shutdown(wait=True)
+            self._records.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except FileError as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))  # what ended the scan is the news, not this
+
+    def _settle(self, depth: int) -> None:
+        """Raise what went wrong in finished writes, and wait until at most `depth` are under way."""
+        while self._pending and (len(self._pending) > depth or self._pending[0].done()):
+            self._pending.popleft().result()
+
+    def _write(self, file: str, frame: Frame, line: bytes) -> None:
+        if self._broken:  # a line after a torn one could not be read
+            return
+        self._broken = True
+        settings = _JPEG_SETTINGS if self._suffix == ".jpg" else []
+        _, encoded = cv2.imencode(self._suffix, frame[..., ::-1], settings)
+        with written_aside(self.path / file) as part:
+            part.write_bytes(encoded.tobytes())
+        try:
+            self._records.write(line)
+            self._records.flush()
+            os.fsync(self._records.fileno())
+        except OSError as error:
+            raise cannot("write", self.path / RECORDS_FILE, error) from error
+        self._broken = False
+
+
+class FieldsFolder:
+    """Reads a fields folder, finished or not.
+
+    Attributes:
+        path: the folder.
+        header: how the fields were taken.
+        records: the fields in the order of acquisition. A torn last line is left out.
+
+    Raises:
+        FileError: if the folder, the header or a record is missing or malformed, naming file and line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.header = _read_header(self.path / HEADER_FILE)
+        self.records = _read_records(self.path / RECORDS_FILE)
+
+    def frame(self, record: FieldRecord) -> Frame:
+        """The kept frame of a field: uint8 (Y, X, 3), RGB.
+
+        Raises:
+            FileError: if the file is missing, truncated, no image, of another shape, or outside the folder.
+        """
+        path = self.path / record.file
+        if not record.file or not path.resolve().is_relative_to(self.path.resolve()):
+            raise FileError(f"{record.file!r}, the frame of field {record.index}, lies outside {self.path}")
+        encoded = _read(path)
+        if not encoded.endswith(_FRAME_ENDS.get(path.suffix, b"")):
+            raise FileError(f"{path}: the frame is cut short, after {len(encoded)} bytes")
+        if not encoded:
+            raise FileError(f"{path}: the frame is empty")
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise FileError(f"{path}: not an image that can be read")
+        if image.shape[:2] != self.header.frame_shape:
+            raise FileError(f"{path}: frame is {image.shape[:2]} px, the scan's are {self.header.frame_shape} px")
+        return np.asarray(image, np.uint8)
+
+
+def _make_room(folder: Path, overwrite: bool) -> None:
+    """Remove an earlier scan's own files if that is allowed; refuse a folder that holds anything else."""
+    found = sorted(path for path in folder.rglob("*"))
+    if not found:
+        return
+    if not overwrite:
+        raise FileError(f"{folder}: not empty")
+    if not _is_scan(folder):
+        raise FileError(f"{folder}: not empty, and not an earlier scan")
+    frames = folder / FRAMES_FOLDER
+    foreign = [path for path in found if path != frames and not _is_own(path.relative_to(folder))]
+    if foreign:
+        raise FileError(f"{folder}: holds {foreign[0].name}, which is not part of a scan")
+    for path in found:
+        if path != frames:
+            path.unlink()
+    if frames.exists():
+        frames.rmdir()
+
+
+def _is_scan(folder: Path) -> bool:
+    path = folder / HEADER_FILE
+    return path.is_file() and _parse(path.read_bytes()).get("format") == FORMAT
+
+
+def _is_own(relative: Path) -> bool:
+    name = relative.name.removesuffix(PART_SUFFIX)
+    if relative.parent == Path(FRAMES_FOLDER):
+        stem, _, suffix = name.partition(".")
+        return stem[:1] == "f" and stem[1:].isdigit() and suffix in get_args(FrameFormat)
+    return relative.parent == Path() and name in (HEADER_FILE, RECORDS_FILE, *RESULT_FILES)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise cannot("read", path, error) from error
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    """A JSON object, or an empty one where the text is none."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read_header(path: Path) -> FieldsHeader:
+    values = _parse(_read(path))
+    if values.pop("format", None) != FORMAT:
+        raise FileError(f"{path}: not the header of a scan ({FORMAT})")
+    return _build(_HEADER, values, str(path))
+
+
+def _read_records(path: Path) -> list[FieldRecord]:
+    lines = _read(path).split(b"\n")
+    torn = lines.pop()  # empty when the last line was written whole
+    if _parse(torn):
+        lines.append(torn)
+    records = [_build(_RECORD, _parse(line), f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    seen: set[int] = set()
+    for record in records:
+        if record.index in seen:
+            raise FileError(f"{path}: field {record.index} occurs twice")
+        seen.add(record.index)
+    return records
+
+
+def _build(kind: TypeAdapter[_Value], values: dict[str, Any], where: str) -> _Value:
+    try:
+        return kind.validate_python(values)
+    except FileError as error:
+        raise FileError(f"{where}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise FileError(f"{where}: {name}: {first['msg']}") from error

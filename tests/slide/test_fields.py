@@ -1,0 +1,273 @@
+"""The fields folder: what was put is there, complete or not at all, and what is damaged is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from parfocal.errors import FileError
+from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter
+
+HEADER = FieldsHeader(
+    version="0.1.0",
+    seed=7,
+    microscope="simulated-20x",
+    specimen="he-tissue",
+    pixel_size_um=0.345,
+    frame_shape=(40, 60),
+    magnification=20,
+    na=0.75,
+    immersion_index=1.0,
+    depth_of_field_um=1.21,
+    rows=2,
+    columns=2,
+    overlap=0.1,
+    settings={"delta_um": 2.0},
+)
+
+
+def record(index=0, **changes):
+    values = {
+        "index": index,
+        "row": index // 2,
+        "column": index % 2,
+        "stage_x_um": 10.5 * index,
+        "stage_y_um": 3.0,
+        "stage_z_um": -1.25,
+        "verdict": "focused",
+        "images": 2,
+        "focus": {"pairs": [{"z_um": [1.0, 3.0], "defocus_um": 0.4}]},
+        "true_stage_um": (10.4 * index, 3.1, -1.2),
+    }
+    return FieldRecord(**{**values, **changes})
+
+
+def frame(value=0):
+    ramp = np.tile(np.linspace(40, 200, 60, dtype=np.uint8), (40, 1))
+    return np.stack([ramp, ramp[:, ::-1], np.full_like(ramp, value)], axis=-1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with FieldsWriter(tmp_path / "scan", HEADER) as writer:
+        for index in range(3):
+            writer.put(record(index), frame(index * 50))
+    return tmp_path / "scan"
+
+
+def test_header_and_records_come_back_as_they_went_in(folder):
+    read = FieldsFolder(folder)
+    assert read.header == HEADER
+    assert read.records == [record(i, file=f"frames/f{i:05d}.jpg") for i in range(3)]
+
+
+def test_frames_come_back_in_rgb_with_small_jpeg_loss(folder):
+    read = FieldsFolder(folder)
+    for i, kept in enumerate(read.records):
+        loss = read.frame(kept).astype(int) - frame(i * 50)
+        assert np.abs(loss).max() <= 8
+
+
+def test_png_frames_come_back_exactly(tmp_path):
+    with FieldsWriter(tmp_path, HEADER, frame_format="png") as writer:
+        writer.put(record(), frame(9))
+    read = FieldsFolder(tmp_path)
+    assert np.array_equal(read.frame(read.records[0]), frame(9))
+
+
+def test_a_frame_that_changes_after_put_is_stored_as_it_was(tmp_path):
+    picture = frame(9)
+    with FieldsWriter(tmp_path, HEADER, frame_format="png") as writer:
+        writer.put(record(), picture)
+        picture[:] = 0
+    read = FieldsFolder(tmp_path)
+    assert np.array_equal(read.frame(read.records[0]), frame(9))
+
+
+def test_the_writer_refuses_a_folder_with_anything_in_it(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(FileError, match="not empty"):
+            FieldsWriter(tmp_path, HEADER, overwrite=overwrite)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_an_earlier_scan_is_refused_unless_it_may_be_overwritten(folder):
+    with pytest.raises(FileError, match="not empty"):
+        FieldsWriter(folder, HEADER)
+    (folder / "slide.ome.tif").write_bytes(b"old")
+    with FieldsWriter(folder, HEADER, overwrite=True) as writer:
+        writer.put(record(5), frame())
+    assert [r.index for r in FieldsFolder(folder).records] == [5]
+    assert not (folder / "slide.ome.tif").exists()
+    assert [p.name for p in (folder / "frames").iterdir()] == ["f00005.jpg"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "frames/mine.jpg", "frames/deeper/f00001.jpg", "old/scan.json"])
+def test_overwriting_removes_nothing_when_the_folder_holds_something_foreign(folder, name):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("precious")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(FileError, match="not part of a scan"):
+        FieldsWriter(folder, HEADER, overwrite=True)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_made_is_a_file_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="file"):
+        FieldsWriter(tmp_path / "file" / "scan", HEADER)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_folder_is_a_file_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(FileError, match="Permission denied"):
+        FieldsWriter(tmp_path / "scan", HEADER)
+
+
+def test_a_frame_of_another_shape_or_a_field_twice_is_refused(tmp_path):
+    with FieldsWriter(tmp_path, HEADER) as writer:
+        with pytest.raises(FileError, match=r"\(10, 60, 3\)"):
+            writer.put(record(), frame()[:10])
+        writer.put(record(), frame())
+        with pytest.raises(FileError, match="field 0 was already written"):
+            writer.put(record(), frame())
+
+
+def test_a_trace_that_json_cannot_hold_is_refused_at_once(tmp_path):
+    with FieldsWriter(tmp_path, HEADER) as writer:
+        with pytest.raises(ValueError, match="JSON"):
+            writer.put(record(focus={"spread_um": float("nan")}), frame())
+        writer.put(record(), frame())
+    assert len(FieldsFolder(tmp_path).records) == 1
+
+
+def test_a_full_disk_surfaces_and_what_was_written_stays_usable(tmp_path):
+    writer = FieldsWriter(tmp_path, HEADER, frame_format="png")
+    writer.put(record(0), frame())
+    while not (tmp_path / "fields.jsonl").read_bytes().endswith(b"\n"):
+        time.sleep(0.01)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # no file may grow beyond 2000 bytes
+    try:
+        writer.put(record(1), noise)
+        with pytest.raises(FileError, match=r"f00001\.png: cannot write: File too large"):
+            writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    read = FieldsFolder(tmp_path)
+    assert [r.index for r in read.records] == [0]
+    assert np.array_equal(read.frame(read.records[0]), frame())
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_an_error_surfaces_within_a_queue_of_puts_and_nothing_follows_it(tmp_path):
+    writer = FieldsWriter(tmp_path, HEADER)
+    (tmp_path / "frames").rmdir()
+
+    def put_many():
+        for index in range(20):
+            writer.put(record(index), frame())
+
+    with pytest.raises(FileError, match=r"f00000\.jpg: cannot write: No such file"):
+        put_many()
+    (tmp_path / "frames").mkdir()
+    writer.close()
+    assert FieldsFolder(tmp_path).records == []
+
+
+def test_an_error_while_scanning_is_not_hidden_by_one_while_writing(tmp_path):
+    def scan_that_fails():
+        with FieldsWriter(tmp_path, HEADER) as writer:
+            (tmp_path / "frames").rmdir()
+            writer.put(record(), frame())
+            raise RuntimeError("lamp failed")
+
+    with pytest.raises(RuntimeError, match="lamp") as caught:
+        scan_that_fails()
+    assert "f00000.jpg: cannot write" in caught.value.__notes__[0]
+
+
+def test_a_torn_last_line_is_left_out(folder):
+    path = folder / "fields.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert [r.index for r in FieldsFolder(folder).records] == [0, 1]
+
+
+def test_any_other_malformed_line_is_named(folder):
+    path = folder / "fields.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"{torn\n" + lines[2])
+    with pytest.raises(FileError, match=r"fields\.jsonl, line 2"):
+        FieldsFolder(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("verdict", "sharp"),
+        ("stage_x_um", "left"),
+        ("stage_x_um", float("inf")),
+        ("index", -1),
+        ("true_stage_um", [1.0]),
+        ("file", None),
+    ],
+)
+def test_a_record_with_an_impossible_value_is_named(folder, key, value):
+    path = folder / "fields.jsonl"
+    lines = path.read_text().splitlines()
+    lines[1] = json.dumps({**json.loads(lines[1]), key: value})
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(FileError, match=r"fields\.jsonl, line 2"):
+        FieldsFolder(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("pixel_size_um", 0), ("frame_shape", [40]), ("overlap", 1.0), ("na", "high"), ("format", "other")],
+)
+def test_a_header_with_an_impossible_value_is_named(folder, key, value):
+    path = folder / "scan.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(FileError, match=r"scan\.json"):
+        FieldsFolder(folder)
+
+
+def test_a_missing_folder_is_a_file_error(tmp_path):
+    with pytest.raises(FileError, match=r"scan\.json: cannot read: No such file"):
+        FieldsFolder(tmp_path)
+
+
+def test_a_truncated_missing_or_wrong_frame_is_named(folder):
+    read = FieldsFolder(folder)
+    first, second, third = (folder / r.file for r in read.records)
+    first.write_bytes(first.read_bytes()[:-100])
+    second.unlink()
+    third.write_bytes(b"not an image\xff\xd9")
+    for kept, reason in zip(read.records, ("cut short", "cannot read", "not an image"), strict=True):
+        with pytest.raises(FileError, match=f"f0000{kept.index}.*{reason}"):
+            read.frame(kept)
+
+
+def test_a_frame_of_another_size_is_named(folder, tmp_path):
+    with FieldsWriter(tmp_path / "other", replace(HEADER, frame_shape=(20, 60))) as writer:
+        writer.put(record(), frame()[:20])
+    (tmp_path / "other/frames/f00000.jpg").replace(folder / "frames/f00000.jpg")
+    read = FieldsFolder(folder)
+    with pytest.raises(FileError, match=r"\(20, 60\) px"):
+        read.frame(read.records[0])
+
+
+@pytest.mark.parametrize("path", ["../secret.jpg", "/etc/passwd", "", "frames/../../secret.jpg"])
+def test_a_record_cannot_point_outside_the_folder(folder, path):
+    read = FieldsFolder(folder)
+    with pytest.raises(FileError, match="outside"):
+        read.frame(replace(read.records[0], file=path))
