@@ -1,0 +1,127 @@
+"""Pyramidal OME-TIFF: BigTIFF, JPEG tiles, levels in SubIFDs, and the OME-XML that says how large a pixel is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import tifffile
+
+from parfocal.slide.durable import written_aside
+from parfocal.slide.pyramid import TILE_PX, Pyramid
+
+NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+_SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
+_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+
+_IMMERSIONS = ((1.1, "Air"), (1.40, "Water"), (1.50, "Glycerol"), (1.60, "Oil"))
+
+
+@dataclass(frozen=True)
+class SlideDescription:
+    """What an OME-TIFF says about its pixels.
+
+    Attributes:
+        name: of the slide, free text.
+        instrument: name of the microscope, free text.
+        pixel_size_um: size of a level-0 pixel, in µm.
+        magnification: of the objective.
+        na: numerical aperture of the objective.
+        immersion_index: refractive index of its immersion medium.
+        creator: program and version.
+    """
+
+    name: str
+    instrument: str
+    pixel_size_um: float
+    magnification: float
+    na: float
+    immersion_index: float
+    creator: str
+
+
+def write_ome_tiff(path: Path, pyramid: Pyramid, description: SlideDescription) -> None:
+    """Write a virtual slide; under its final name there is never half a file.
+
+    Args:
+        path: of the file, `*.ome.tif`.
+        pyramid: all tiles, built.
+        description: for the OME-XML and the resolution tags.
+
+    Raises:
+        FileError: if the file cannot be written.
+    """
+    with written_aside(path) as part, tifffile.TiffWriter(part, bigtiff=True, ome=False) as tiff:
+        for level, shape in enumerate(pyramid.shapes):
+            per_cm = 1e4 / (description.pixel_size_um * 2**level)
+            tiff.write(
+                pyramid.tiles(level),
+                shape=(*shape, 3),
+                dtype="uint8",
+                tile=(TILE_PX, TILE_PX),
+                compression="jpeg",
+                photometric="ycbcr",
+                subsampling=(1, 1),
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                subfiletype=1 if level else 0,
+                subifds=len(pyramid.shapes) - 1 if level == 0 else None,
+                description=ome_xml(pyramid.shapes[0], description) if level == 0 else None,
+                software=description.creator if level == 0 else None,
+                metadata=None,
+            )
+
+
+def ome_xml(shape: tuple[int, int], description: SlideDescription) -> bytes:
+    """OME-XML (2016-06) of an RGB image of `shape` (Y, X) px, in UTF-8."""
+    root = ElementTree.Element(
+        "OME",
+        {
+            "xmlns": NAMESPACE,
+            "xmlns:xsi": _INSTANCE,
+            "xsi:schemaLocation": _SCHEMA,
+            "Creator": description.creator,
+        },
+    )
+    instrument = ElementTree.SubElement(root, "Instrument", ID="Instrument:0")
+    ElementTree.SubElement(instrument, "Microscope", Model=description.instrument)
+    ElementTree.SubElement(
+        instrument,
+        "Objective",
+        ID="Objective:0:0",
+        NominalMagnification=f"{description.magnification:g}",
+        LensNA=f"{description.na:g}",
+        Immersion=_immersion(description.immersion_index),
+    )
+    image = ElementTree.SubElement(root, "Image", ID="Image:0", Name=description.name)
+    ElementTree.SubElement(image, "InstrumentRef", ID="Instrument:0")
+    ElementTree.SubElement(
+        image, "ObjectiveSettings", ID="Objective:0:0", RefractiveIndex=f"{description.immersion_index:g}"
+    )
+    size = f"{description.pixel_size_um:.9g}"
+    pixels = ElementTree.SubElement(
+        image,
+        "Pixels",
+        ID="Pixels:0",
+        DimensionOrder="XYCZT",
+        Type="uint8",
+        BigEndian="false",
+        Interleaved="true",
+        SizeX=str(shape[1]),
+        SizeY=str(shape[0]),
+        SizeC="3",
+        SizeZ="1",
+        SizeT="1",
+        PhysicalSizeX=size,
+        PhysicalSizeXUnit="µm",
+        PhysicalSizeY=size,
+        PhysicalSizeYUnit="µm",
+    )
+    ElementTree.SubElement(pixels, "Channel", ID="Channel:0:0", SamplesPerPixel="3")
+    ElementTree.SubElement(pixels, "TiffData", IFD="0", PlaneCount="1")
+    return bytes(ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
+
+
+def _immersion(index: float) -> str:
+    return next((name for limit, name in _IMMERSIONS if index < limit), "Other")

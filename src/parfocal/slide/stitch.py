@@ -1,0 +1,118 @@
+"""From a fields folder to a virtual slide in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from parfocal.errors import FileError
+from parfocal.slide.fields import FieldsFolder, FieldsHeader
+from parfocal.slide.flatfield import estimate_flatfield
+from parfocal.slide.mosaic import Mosaic
+from parfocal.slide.ome_tiff import SlideDescription, write_ome_tiff
+from parfocal.slide.overview import write_overview
+from parfocal.slide.pyramid import Pyramid, level_shapes
+from parfocal.slide.reader import Slide
+from parfocal.slide.registration import Progress, Registration, position_errors, register
+
+SLIDE_FILE = "slide.ome.tif"
+OVERVIEW_FILE = "overview.jpg"
+
+
+@dataclass(frozen=True)
+class StitchResult:
+    """What stitching made.
+
+    Attributes:
+        slide_path: the virtual slide.
+        overview_path: the small picture.
+        shape: (Y, X) of level 0, in px.
+        fields: fields in the mosaic.
+        registered: how many of them accepted seams tie into one piece.
+        seams: pairs of neighbours that were compared.
+        accepted: pairs whose measured shift was used.
+        rms_error_px: root mean square distance of the registered fields to their true positions after removing one
+            global translation, in px; None where the truth is not known. Fields that no picture ties lie where the
+            stage said, and do not count.
+        max_error_px: the largest such distance.
+        rms_error_all_px: the same as `rms_error_px`, over all fields.
+    """
+
+    slide_path: Path
+    overview_path: Path
+    shape: tuple[int, int]
+    fields: int
+    registered: int
+    seams: int
+    accepted: int
+    rms_error_px: float | None
+    max_error_px: float | None
+    rms_error_all_px: float | None
+
+
+def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
+    """Make `slide.ome.tif` and `overview.jpg` in a fields folder. An earlier result is replaced.
+
+    Args:
+        folder: the fields folder, of a scan that has ended in whatever way.
+        progress: called with (what is being done, how many are done, how many there are).
+
+    Raises:
+        FileError: if the folder holds no fields, a frame cannot be read, or the result cannot be written.
+    """
+    fields = FieldsFolder(folder)
+    if not fields.records:
+        raise FileError(f"{folder}: holds 0 fields, at least 1 is needed")
+    flat = estimate_flatfield(fields)
+    registration = register(fields, flat, progress=progress)
+    mosaic = Mosaic(fields, flat, registration.mosaic_xy_px)
+    slide_path, overview_path = fields.path / SLIDE_FILE, fields.path / OVERVIEW_FILE
+    with Pyramid(level_shapes(mosaic.shape), fields.path) as pyramid:
+        pyramid.build(mosaic.block, progress)
+        write_ome_tiff(slide_path, pyramid, describe(fields.header))
+    with Slide.open(slide_path) as slide:
+        write_overview(slide, overview_path)
+    registered, everything = _errors(fields, registration)
+    return StitchResult(
+        slide_path=slide_path,
+        overview_path=overview_path,
+        shape=pyramid.shapes[0],
+        fields=len(fields.records),
+        registered=int(registration.largest.sum()),
+        seams=len(registration.seams),
+        accepted=sum(seam.accepted for seam in registration.seams),
+        rms_error_px=registered[0],
+        max_error_px=registered[1],
+        rms_error_all_px=everything[0],
+    )
+
+
+def describe(header: FieldsHeader) -> SlideDescription:
+    """What a slide made from these fields says about itself."""
+    return SlideDescription(
+        name=header.specimen,
+        instrument=header.microscope,
+        pixel_size_um=header.pixel_size_um,
+        magnification=header.magnification,
+        na=header.na,
+        immersion_index=header.immersion_index,
+        creator=f"Parfocal {header.version}",
+    )
+
+
+_Errors = tuple[float, float] | tuple[None, None]
+
+
+def _errors(fields: FieldsFolder, registration: Registration) -> tuple[_Errors, _Errors]:
+    """(rms, largest) in px of the registered fields, and of all."""
+    true_um = [record.true_stage_um for record in fields.records if record.true_stage_um is not None]
+    if len(true_um) != len(fields.records):
+        return (None, None), (None, None)
+    true_xy_um = np.array(true_um)[:, :2]
+    pixel_um = fields.header.pixel_size_um
+    return (
+        position_errors(registration, true_xy_um, pixel_um, registration.largest),
+        position_errors(registration, true_xy_um, pixel_um),
+    )
