@@ -116,7 +116,7 @@ class _Field:
         `rise_um` is the upward travel before I1 that a retreat asks for.
         """
         first_aim_um, second_aim_um = self._z.reachable_pair_um(first_um)
-        if self.shots and abs(self._z.position_um - first_aim_um) < _SAME_PLACE_UM and self._z.slack_closed:
+        if self.shots and abs(self._z.position_um - first_aim_um) < _SAME_PLACE_UM:
             first = self.shots[-1]
         else:
             if rise_um is not None:

@@ -1,0 +1,117 @@
+"""What every device promises, whichever instrument it belongs to.
+
+A test module subclasses these and gives the fixtures; positions are such that the device can hold them exactly.
+"""
+
+import numpy as np
+import pytest
+
+from parfocal.devices.base import Camera, Clock, Lamp, XYStage, ZStage
+from parfocal.errors import LimitError
+
+
+class CameraContract:
+    """Fixture: `camera`, with its lamp lit."""
+
+    def test_it_is_a_camera(self, camera):
+        assert isinstance(camera, Camera)
+
+    def test_frames_are_rgb_bytes_of_the_promised_shape(self, camera):
+        frame = camera.snap()
+        assert frame.shape == (*camera.frame_shape, 3)
+        assert frame.dtype == np.uint8
+
+    def test_frames_belong_to_whoever_took_them(self, camera):
+        frame = camera.snap()
+        kept = frame.copy()
+        frame[:] = 0
+        assert np.mean(np.abs(camera.snap().astype(int) - kept)) < 5
+
+    def test_pixels_have_a_size(self, camera):
+        assert camera.pixel_size_um > 0
+
+    def test_a_lit_frame_is_not_dark(self, camera):
+        assert camera.snap().mean() > 20
+
+
+class XYContract:
+    """Fixtures: `xy`, and `xy_places`: positions in µm that it can reach."""
+
+    def test_it_is_an_xy_stage(self, xy):
+        assert isinstance(xy, XYStage)
+
+    def test_it_reports_where_it_was_sent(self, xy, xy_places):
+        for place in xy_places:
+            xy.move_to(*place)
+            assert xy.position_um == pytest.approx(place)
+
+    @pytest.mark.parametrize("axis", [0, 1])
+    @pytest.mark.parametrize("end", [0, 1])
+    def test_a_target_outside_the_limits_is_refused_before_any_motion(self, xy, xy_places, axis, end):
+        xy.move_to(*xy_places[0])
+        target = list(xy_places[0])
+        target[axis] = xy.limits_um[axis][end] + (10 if end else -10)
+        with pytest.raises(LimitError, match="µm"):
+            xy.move_to(*target)
+        assert xy.position_um == pytest.approx(xy_places[0])
+
+    def test_a_target_that_is_no_number_is_refused(self, xy):
+        with pytest.raises(LimitError):
+            xy.move_to(float("nan"), 0.0)
+
+
+class ZContract:
+    """Fixtures: `z`, and `z_places`: positions in µm that it can hold."""
+
+    def test_it_is_a_z_stage(self, z):
+        assert isinstance(z, ZStage)
+
+    def test_it_reports_where_it_was_sent(self, z, z_places):
+        for place in [*z_places, *reversed(z_places)]:
+            z.move_to(place)
+            assert z.position_um == pytest.approx(place)
+
+    def test_it_reaches_both_limits(self, z):
+        for limit in z.limits_um:
+            z.move_to(limit)
+            assert z.position_um == pytest.approx(limit)
+
+    @pytest.mark.parametrize("end", [0, 1])
+    def test_a_target_outside_the_limits_is_refused_before_any_motion(self, z, z_places, end):
+        z.move_to(z_places[0])
+        with pytest.raises(LimitError, match="µm"):
+            z.move_to(z.limits_um[end] + (1 if end else -1))
+        assert z.position_um == pytest.approx(z_places[0])
+
+    def test_a_target_that_is_no_number_is_refused(self, z):
+        with pytest.raises(LimitError):
+            z.move_to(float("nan"))
+
+
+class LampContract:
+    """Fixture: `lamp`."""
+
+    def test_it_is_a_lamp(self, lamp):
+        assert isinstance(lamp, Lamp)
+
+    def test_on_and_off_any_number_of_times(self, lamp):
+        lamp.off()
+        assert not lamp.is_on
+        lamp.on()
+        lamp.on()
+        assert lamp.is_on
+        lamp.off()
+        lamp.off()
+        assert not lamp.is_on
+
+
+class ClockContract:
+    """Fixture: `clock`."""
+
+    def test_it_is_a_clock(self, clock):
+        assert isinstance(clock, Clock)
+
+    def test_time_does_not_run_backwards(self, clock):
+        before_s = clock.now_s
+        clock.spend(0.0)
+        assert clock.now_s >= before_s
