@@ -58,12 +58,13 @@ class FieldLight:
         self._crop = tuple(slice((p - n) // 2, (p - n) // 2 + n) for p, n in zip(self._padded, shape, strict=True))
         self._density = scipy.fft.rfft2(layers.density, workers=2)  # (L, S, Y, X/2+1)
         self._phase = scipy.fft.rfft2(layers.phase, workers=2)  # (L, Y, X/2+1)
-        self._absorbance = (math.log(10) * layers.absorption).astype(np.float32)  # (S, 3)
+        self._absorption = layers.absorption  # (S, 3)
         self._fy_per_px = scipy.fft.fftfreq(self._padded[0])[:, None]
         self._fx_per_px = scipy.fft.rfftfreq(self._padded[1])[None, :]
         self._frequency_per_um = np.hypot(self._fy_per_px, self._fx_per_px) / pixel_um
         self._pixel_response = (np.sinc(self._fy_per_px) * np.sinc(self._fx_per_px)).astype(np.float32)
-        self._radial: dict[int, NDArray[np.int32]] = {}
+        self._radial: dict[int, NDArray[np.intp]] = {}
+        self._absorbance: dict[int, NDArray[np.complex64]] = {}
 
     def plane(
         self, z_um: float, channels: tuple[int, ...] = (0, 1, 2), shift_px: tuple[float, float] = (0.0, 0.0)
@@ -89,20 +90,27 @@ class FieldLight:
         radial = self._radial_index(channel)
         phase_scale = np.float32(_PHASE_WAVELENGTH_UM / RGB_WAVELENGTHS_UM[channel])
         spectrum = np.zeros(self._phase.shape[1:], dtype=np.complex64)
+        absorbance = self._absorbance_spectrum(channel)
         for layer, focus_z_um in enumerate(self._focus_z_um):
             absorption, refraction = transfer.line(z_um - focus_z_um - self._focal_shift_um[channel])
-            stained = np.tensordot(self._absorbance[:, channel], self._density[layer], axes=1)
-            spectrum -= _resample(absorption, transfer)[radial] * stained
-            spectrum += _resample(phase_scale * refraction, transfer)[radial] * self._phase[layer]
+            spectrum -= np.take(_resample(absorption, transfer), radial) * absorbance[layer]
+            spectrum += np.take(_resample(phase_scale * refraction, transfer), radial) * self._phase[layer]
         spectrum *= response
         logarithm: NDArray[np.float32] = scipy.fft.irfft2(spectrum, s=self._padded, workers=2)[self._crop]
         return np.exp(logarithm)
 
-    def _radial_index(self, channel: int) -> NDArray[np.int32]:
+    def _absorbance_spectrum(self, channel: int) -> NDArray[np.complex64]:
+        """Spectrum of all stains together in one channel, natural logarithm, (L, Y, X/2+1)."""
+        if channel not in self._absorbance:
+            weights = (math.log(10) * self._absorption[:, channel]).astype(np.float32)
+            self._absorbance[channel] = np.einsum("s,lsyx->lyx", weights, self._density)
+        return self._absorbance[channel]
+
+    def _radial_index(self, channel: int) -> NDArray[np.intp]:
         """Index of each frequency into a line of `_RADIAL_STEPS` + 1 points, the last of which transmits nothing."""
         if channel not in self._radial:
             index = self._frequency_per_um / self._transfer[channel].cutoff_per_um * (_RADIAL_STEPS - 1)
-            self._radial[channel] = np.minimum(np.rint(index), _RADIAL_STEPS).astype(np.int32)
+            self._radial[channel] = np.minimum(np.rint(index), _RADIAL_STEPS).astype(np.intp)
         return self._radial[channel]
 
 

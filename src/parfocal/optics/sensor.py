@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +31,18 @@ class Sensor:
 
     def expose(self, light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
         """One frame, uint8 (Y, X, C), of light (Y, X, C), 1.0 = empty glass; noise var = K²(σ_d² + µ_e) + 1/12."""
-        grey = light * self._gain(light.shape[:2])[..., None] * np.float32(self.white_level)
+        grey = light * _gain(self, light.shape[:2])[..., None] * np.float32(self.white_level)
         grey_per_electron = np.float32(255.0 / self.full_well_e)
         variance = grey_per_electron**2 * (self.dark_noise_e**2 + np.maximum(grey, 0) / grey_per_electron)
         noisy = grey + np.sqrt(variance) * rng.standard_normal(grey.shape, dtype=np.float32)
         return np.asarray(np.clip(np.rint(noisy), 0, 255), dtype=np.uint8)
 
-    def _gain(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Vignetting times pixel response, (Y, X)."""
-        y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
-        x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
-        falloff = 1 - np.float32(self.vignetting) * (x * x + y * y) / 2
-        pattern = np.random.default_rng(self.seed).standard_normal(shape, dtype=np.float32)
-        return falloff * (1 + np.float32(self.prnu) * pattern)
+
+@lru_cache(maxsize=4)
+def _gain(sensor: Sensor, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Vignetting times pixel response, (Y, X)."""
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
+    falloff = 1 - np.float32(sensor.vignetting) * (x * x + y * y) / 2
+    pattern = np.random.default_rng(sensor.seed).standard_normal(shape, dtype=np.float32)
+    return falloff * (1 + np.float32(sensor.prnu) * pattern)

@@ -23,17 +23,17 @@ class SynthesisSettings(_Table):
 
 
 class Stage(_Table):
-    """One stretch of training at one patch size; the learning rate rises over the first tenth and falls to zero.
+    """One stretch of training at one patch size; the learning rate rises, then falls to a hundredth.
 
     Attributes:
         patch_px: side of the patch in pixels, a multiple of 32.
-        epochs: passes over the pairs.
+        batches: minibatches to train on; the pairs are gone through as often as that needs.
         learning_rate: highest rate of AdamW.
         by_distance: whether equation 2 weights the loss (the paper's phase 2).
     """
 
     patch_px: int = Field(default=224, ge=64, le=224, multiple_of=32)
-    epochs: int = Field(default=1, ge=1)
+    batches: int = Field(ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     by_distance: bool = True
 

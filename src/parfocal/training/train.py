@@ -26,7 +26,7 @@ from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
 from parfocal.training.synthesis import Pairs, read_pairs, synthesise
 
-_CHECKPOINT_BATCHES = 400
+_VALIDATION_BATCHES = 500
 _GREY_SHARE = 0.15
 
 Progress = Callable[[str, int, int, str], None]
@@ -120,34 +120,29 @@ def _run_stage(
     optimiser = torch.optim.AdamW(net.parameters(), lr=stage.learning_rate, weight_decay=recipe.weight_decay)
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
-    per_epoch = sum(len(pairs) for pairs in fresh) // recipe.batch
-    total = per_epoch * stage.epochs
-    running = math.nan
-    for epoch in range(place.batch // per_epoch, stage.epochs):
-        net.train()
-        done_before = epoch * per_epoch
-        rng = np.random.default_rng((recipe.seed, place.stage, epoch))
-        batches = _batches(fresh, recipe.batch, stage.patch_px, rng)
-        for number, (patches, defocus, sd) in enumerate(batches, start=done_before):
-            if number < place.batch:
-                continue
+    what, running = f"stage {place.stage + 1}, {stage.patch_px} px", math.nan
+    net.train()
+    while place.batch < stage.batches:
+        rng = np.random.default_rng((recipe.seed, place.stage, place.batch))
+        until = min(stage.batches, (place.batch // _VALIDATION_BATCHES + 1) * _VALIDATION_BATCHES)
+        chosen = _choose(fresh, recipe.batch * (until - place.batch), rng)
+        for patches, defocus, sd in _batches(fresh, chosen, recipe.batch, stage.patch_px, rng):
             for group in optimiser.param_groups:
-                group["lr"] = stage.learning_rate * _schedule(number / total)
+                group["lr"] = stage.learning_rate * _schedule(place.batch / stage.batches)
             loss = weighted_loss(net(patches), defocus, sd, by_distance=stage.by_distance)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             running = loss.item() if math.isnan(running) else 0.99 * running + 0.01 * loss.item()
-            place.batch = number + 1
+            place.batch += 1
             if place.batch % 20 == 0:
-                progress(f"stage {place.stage + 1}, {stage.patch_px} px", place.batch, total, f"loss {running:.4f}")
-            if place.batch % _CHECKPOINT_BATCHES == 0:
-                _save(net, optimiser, place, recipe, out)
+                progress(what, place.batch, stage.batches, f"loss {running:.4f}")
         result = validate(net, known)
-        entry = {"stage": place.stage, "epoch": epoch, "loss": running, **asdict(result)}
+        net.train()
+        entry = {"stage": place.stage, "batch": place.batch, "loss": running, **asdict(result)}
         place.history = (*place.history, entry)
-        progress(f"stage {place.stage + 1}", place.batch, total, f"held out: {result.mean_abs_u:.3f} u")
+        progress(what, place.batch, stage.batches, f"held out {result.mean_abs_u:.3f} u, near {result.near_mean_abs_u:.3f}")
         _save(net, optimiser, place, recipe, out)
 
 
@@ -156,17 +151,22 @@ def _schedule(done: float) -> float:
     return min(done / 0.05, 1.0) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+def _choose(shards: list[Pairs], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(count, 2) shard and row of pairs in random order; no pair comes twice before all came once."""
+    known = np.concatenate([np.stack([np.full(len(p), i), np.arange(len(p))], 1) for i, p in enumerate(shards)])
+    rounds = [rng.permutation(known) for _ in range(-(-count // len(known)))]
+    return np.concatenate(rounds)[:count]
+
+
 def _batches(
-    shards: list[Pairs], size: int, patch_px: int, rng: np.random.Generator
+    shards: list[Pairs], chosen: NDArray[np.int64], size: int, patch_px: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Minibatches of one epoch, cropped, turned and flipped at random; a few made grey."""
-    order = np.concatenate([np.stack([np.full(len(p), i), np.arange(len(p))], 1) for i, p in enumerate(shards)])
-    rng.shuffle(order)
-    for start in range(0, len(order) - size + 1, size):
-        chosen = order[start : start + size]
-        patches = np.stack([_augment(shards[shard].difference[row], patch_px, rng) for shard, row in chosen])
-        defocus = np.array([shards[shard].defocus_u[row] for shard, row in chosen], dtype=np.float32)
-        sd = np.array([shards[shard].sd[row] for shard, row in chosen], dtype=np.float32)
+    """Minibatches of the chosen pairs, cropped, turned and flipped at random; a few made grey."""
+    for start in range(0, len(chosen), size):
+        batch = chosen[start : start + size]
+        patches = np.stack([_augment(shards[shard].difference[row], patch_px, rng) for shard, row in batch])
+        defocus = np.array([shards[shard].defocus_u[row] for shard, row in batch], dtype=np.float32)
+        sd = np.array([shards[shard].sd[row] for shard, row in batch], dtype=np.float32)
         tensor = torch.from_numpy(patches).contiguous(memory_format=torch.channels_last)
         yield tensor, torch.from_numpy(defocus), torch.from_numpy(sd)
 

@@ -1,0 +1,1 @@
+"""Instruments that come with Parfocal, each a TOML file; they go by name."""
