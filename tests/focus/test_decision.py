@@ -127,10 +127,16 @@ def test_upward_moves_never_reverse(defocus_um, spread_um, pairs_taken):
         assert move.target_um == pytest.approx(-defocus_um / 2)
 
 
+def test_what_noise_and_vibration_make_of_frames_at_one_z_grows_with_contrast():
+    settings = FocusSettings(difference_floor=0.6, vibration_share=0.04)
+    assert settings.unmoved_sd(0.0) == pytest.approx(0.6)
+    assert settings.unmoved_sd(20.0) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("max_pairs", 0), ("max_spread_um", 0.0), ("max_defocus_um", math.inf), ("keep_within_um", -0.1)]
-    + [(name, -1.0) for name in ("clearance_um", "empty_sd", "difference_floor")],
+    + [(name, -1.0) for name in ("clearance_um", "empty_sd", "difference_floor", "vibration_share")],
 )
 def test_impossible_settings_are_refused_by_name(name, value):
     with pytest.raises(SettingsError, match=name):

@@ -133,7 +133,7 @@ class _Field:
         """Judge a pair, or the one that takes its place where it showed no difference (design: straddled, or stuck)."""
         contrast = self._predictor.measure(pair.first.frame, pair.second.frame)
         prediction: FocusPrediction | None = None
-        has_difference = contrast.difference_sd > self._settings.difference_floor
+        has_difference = contrast.difference_sd > self._settings.unmoved_sd(contrast.image_sd)
         if contrast.image_sd >= self._settings.empty_sd:
             if not has_difference:
                 moved_on = self._take_third(pair)
@@ -167,11 +167,12 @@ class _Field:
         third_um = pair.second.z_um + self._z.approach.delta_um
         third = self._expose("third", third_um, third_aim_um, "the pair showed no difference")
         contrast = self._predictor.measure(pair.second.frame, third.frame)
-        if contrast.difference_sd <= self._settings.difference_floor:
+        unmoved_sd = self._settings.unmoved_sd(contrast.image_sd)
+        if contrast.difference_sd <= unmoved_sd:
             raise StageStuckError(
                 f"stage did not move: images at z {pair.first.z_um:.2f}, {pair.second.z_um:.2f} and {third.z_um:.2f} "
                 f"µm differ by {contrast.difference_sd:.2f} grey levels, "
-                f"noise alone by {self._settings.difference_floor:g}"
+                f"noise and vibration alone by up to {unmoved_sd:.2f}"
             )
         return _Pair(pair.second, third)
 
