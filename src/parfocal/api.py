@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from parfocal import __version__
-from parfocal.config import Instrument, open_microscope
+from parfocal.config import Instrument, open_microscope, shipped_network
 from parfocal.devices.approach import GuardedZ, lamp_lit
+from parfocal.devices.replay import replay_microscope
+from parfocal.errors import InstrumentError
 from parfocal.focus.controller import FocusResult
 from parfocal.focus.controller import focus_field as _focus_field
-from parfocal.focus.predictor import Predictor
+from parfocal.focus.predictor import FocusPredictor, Predictor
+from parfocal.focus.search import initial_focus
 from parfocal.scan.pictures import FOCUS_PICTURE, draw_focus
 from parfocal.scan.plan import ScanPlan, plan_scan
 from parfocal.scan.report import TruthLedger, build_report, write_report
@@ -20,10 +23,12 @@ from parfocal.scan.scanner import ScanProgress, scan_fields
 from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
+from parfocal.stacks import read_stack
 
 __all__ = ["Instrument", "Slide", "focus_field", "open_microscope", "scan"]
 
 DEFAULT_AREA_MM = (2.0, 2.0)
+VERDICTS = ("focused", "empty", "unsure", "failed")
 
 OnProgress = Callable[[ScanProgress], None]
 OnStitch = Callable[[str, int, int], None]
@@ -124,3 +129,114 @@ def _header(instrument: Instrument, plan: ScanPlan, area_mm: tuple[float, float]
         overlap=plan.overlap,
         settings={"area_mm": list(area_mm), **instrument.settings.to_json()},
     )
+
+
+def focus_once(name: str, specimen: str, seed: int, network: Path | None = None) -> dict[str, Any]:
+    """Sweep for the focal plane at the stage's origin, then focus that field, on a simulated microscope.
+
+    Args:
+        name: a built-in instrument's name, or the path of a TOML file.
+        specimen: what lies under it.
+        seed: of specimen, errors and noise.
+        network: ONNX file; the shipped network if None.
+
+    Returns:
+        final_z and best_z in µm (best_z None on an instrument that does not know), images, verdict, trace.
+
+    Raises:
+        InstrumentError: if no focus is found.
+    """
+    instrument = open_microscope(name, specimen, seed)
+    microscope, settings, predictor = instrument.microscope, instrument.settings, instrument.predictor(network)
+    z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
+    with lamp_lit(microscope.lamp):
+        sweep = initial_focus(microscope, z, settings.sweep)
+        if sweep.verdict != "found":
+            raise InstrumentError(sweep.reason)
+        result = _focus_field(microscope, z, predictor, sweep.z_um, settings.focus)
+    best_um = None
+    if instrument.truth:
+        x_um, y_um, true_z_um = instrument.truth.stage_position_um
+        best_um = instrument.truth.best_focus_um(x_um, y_um) + result.z_um - true_z_um
+    return {"final_z": result.z_um, "best_z": best_um, "z_unit": "um", **_focus_json(result)}
+
+
+def focus_replay(
+    folder: Path,
+    name: str,
+    *,
+    start_z: float | None = None,
+    um_per_step: float | None = None,
+    network: Path | None = None,
+) -> dict[str, Any]:
+    """Focus on a recorded z-stack, at recorded planes only.
+
+    Args:
+        folder: holds `stack.json`.
+        name: instrument whose optics and Δ stand in where the record does not know its own.
+        start_z: plane of the first image in the stack's unit; the lowest that leaves a pair if None.
+        um_per_step: µm that one step stands for, for a stack in steps; half the optics' Δ if None.
+        network: ONNX file; the shipped network if None.
+
+    Returns:
+        final_z and best_z in the stack's unit, images, verdict, trace.
+
+    Raises:
+        FileError: if the stack cannot be read.
+        SettingsError: if it leaves no pair.
+    """
+    file_settings = open_microscope(name)
+    stack, settings = read_stack(folder), file_settings.settings
+    replay = replay_microscope(
+        stack,
+        file_settings.microscope.objective,
+        settings.approach.delta_um,
+        start_z=start_z,
+        um_per_step=um_per_step,
+    )
+    microscope = replay.microscope
+    pixel_size_um, empty_sd = microscope.camera.pixel_size_um, settings.focus.empty_sd
+    predictor = FocusPredictor(network or shipped_network(), microscope.objective, pixel_size_um, empty_sd)
+    z = GuardedZ(microscope.z, microscope.clock, replay.approach, replay.limits)
+    with lamp_lit(microscope.lamp):
+        result = _focus_field(microscope, z, predictor, replay.first_um, settings.focus)
+    final_z = replay.recorded_z(result.z_um)
+    return {"final_z": final_z, "best_z": stack.best_z, "z_unit": stack.z_unit, **_focus_json(result)}
+
+
+def _focus_json(result: FocusResult) -> dict[str, Any]:
+    return {name: result.to_json()[name] for name in ("images", "verdict", "reason", "trace")}
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a slide file or a fields folder is, as names and values.
+
+    Raises:
+        FileError: if it is neither.
+    """
+    if path.is_dir():
+        fields = FieldsFolder(path)
+        header, records = fields.header, fields.records
+        planned = header.rows * header.columns
+        verdicts = {verdict: sum(record.verdict == verdict for record in records) for verdict in VERDICTS}
+        return {
+            "kind": "fields folder",
+            "microscope": header.microscope,
+            "specimen": header.specimen,
+            "seed": header.seed,
+            "version": header.version,
+            "fields": len(records),
+            "fields_planned": planned,
+            **verdicts,
+            "pixel_size_um": header.pixel_size_um,
+            "objective": f"{header.magnification:g}X/{header.na:g}",
+            "overlap": round(header.overlap, 3),
+        }
+    with Slide.open(path) as slide:
+        return {
+            "kind": "slide",
+            "width_px": slide.dimensions[0],
+            "height_px": slide.dimensions[1],
+            "levels": [list(size) for size in slide.level_dimensions],
+            **{name.removeprefix("openslide."): value for name, value in sorted(slide.properties.items())},
+        }

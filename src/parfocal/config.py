@@ -116,8 +116,10 @@ class _Focus(_Table):
     max_spread_um: _Positive = 1.0
     max_defocus_um: _Positive = 12.0
     keep_within_um: _NotNegative = 0.3
-    empty_sd: _NotNegative = 1.5
-    difference_floor: _NotNegative = 0.45
+    clearance_um: _NotNegative = 1.0
+    empty_sd: _NotNegative = 2.0
+    difference_floor: _NotNegative = 0.7
+    vibration_share: _NotNegative = 0.05
 
 
 class _XY(_Table):

@@ -9,8 +9,8 @@ from parfocal.devices.base import XYStage
 class CompensatedXY:
     """An x-y stage that arrives where it was sent from either side.
 
-    An axis that last moved towards negative positions stands its backlash too high; its commands are lowered by as much.
-    Before the first move the slack's side is unknown, so the first move comes from below.
+    An axis that last moved towards negative positions stands its backlash too high; its commands are lowered by as
+    much. Before the first move the slack's side is unknown, so the first move comes from below.
 
     Args:
         stage: the stage.

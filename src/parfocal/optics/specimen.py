@@ -122,9 +122,7 @@ class LayerCanvas:
                 layer[stain] += share * density
             layer[-1] += share * phase
 
-    def add_object(
-        self, place: tuple[slice, slice], focus_z_um: float, stains: dict[int, Plane], phase: Plane
-    ) -> None:
+    def add_object(self, place: tuple[slice, slice], focus_z_um: float, stains: dict[int, Plane], phase: Plane) -> None:
         """Add a small object at one depth: density and phase over `place`, the slices (rows, columns) it covers."""
         position = focus_z_um / self.pitch_um
         lower = int(np.floor(position))

@@ -18,7 +18,7 @@ from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldRecord, FieldsWriter
 
-_FLOOR_FACTOR = 1.5
+_FLOOR_FACTOR = 1.15
 _SWEEPS_AT_MOST = 4
 
 

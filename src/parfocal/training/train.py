@@ -142,7 +142,8 @@ def _run_stage(
         net.train()
         entry = {"stage": place.stage, "batch": place.batch, "loss": running, **asdict(result)}
         place.history = (*place.history, entry)
-        progress(what, place.batch, stage.batches, f"held out {result.mean_abs_u:.3f} u, near {result.near_mean_abs_u:.3f}")
+        note = f"held out {result.mean_abs_u:.3f} u, near {result.near_mean_abs_u:.3f}"
+        progress(what, place.batch, stage.batches, note)
         _save(net, optimiser, place, recipe, out)
 
 

@@ -1,0 +1,1 @@
+"""Every number the README claims, measured again by one command."""
