@@ -1,0 +1,80 @@
+# make scan    scan the default simulated slide into first-slide/
+# make test    the default tests, without torch (under 5 minutes)
+# make check   everything that runs without hardware (under 18 minutes)
+# make train   train the shipped network again (hours)
+# make docs    the documentation as HTML, in docs/_build/html
+# make clean   remove what the other targets made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BARE := build/bare
+# Training allocates and frees large arrays all the time: huge pages, kept, instead of page faults (about 2 times faster).
+ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184
+
+# One thread in each array library, and a test process for each core: many small pictures are faster so.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: scan test check lint slow docs wheel benchmark train clean
+
+scan: $(VENV)/.base
+	$(BIN)/parfocal scan simulated-20x --out first-slide --overwrite
+	@echo
+	@echo "Look at first-slide/overview.jpg (the slide) and first-slide/focus.png (how well it is focused) in any viewer,"
+	@echo "and at first-slide/slide.ome.tif, the slide itself, in QuPath. Numbers: $(BIN)/parfocal info first-slide"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+check: lint slow docs wheel benchmark
+
+lint: $(VENV)/.train
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: $(VENV)/.train
+	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest tests/training
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+# The wheel works where nothing else is installed, and not by way of the source tree.
+wheel: $(VENV)/.dev
+	rm -rf dist $(BARE) build/bare-slide
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv $(BARE)
+	$(BARE)/bin/python -m pip install --quiet dist/*.whl
+	$(BARE)/bin/python -c "import importlib.util as u; assert not u.find_spec('torch'), 'torch is in the base install'"
+	$(BARE)/bin/parfocal scan simulated-20x --out build/bare-slide --specimen blood-smear --area 0.5x0.5
+	$(BARE)/bin/parfocal info build/bare-slide/slide.ome.tif
+
+benchmark: $(VENV)/.base
+	$(BIN)/parfocal benchmark backlash
+
+train: $(VENV)/.train
+	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/first-network.toml --out training
+
+clean:
+	rm -rf build dist docs/_build first-slide .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV)
+
+# Stamps: an install is repeated only when pyproject.toml asks for other packages.
+$(VENV)/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.base
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+$(VENV)/.train: pyproject.toml | $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -e '.[dev,train]'
+	@touch $@
