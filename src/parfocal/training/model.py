@@ -36,6 +36,7 @@ class FocusNet(nn.Module):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.tied = False
         channels = _rounded(_STEM_CHANNELS * settings.alpha)
         layers: list[nn.Module] = [_convolution(3, channels, kernel=3, stride=2)]
         for expansion, width, repeats, stride in _BLOCKS:
@@ -53,8 +54,20 @@ class FocusNet(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """Predict from standardised differences (N, 3, P, P) the defocus (N,) in units of u."""
         features = self.features(patches)  # (N, 1280, P/32, P/32)
+        if self.tied:
+            pooled = features.sum(dim=(2, 3))  # (N, 1280)
+            shared = self.head.weight.view(_FEATURE_CHANNELS, -1).mean(dim=1, keepdim=True)  # (1280, 1)
+            tied: Tensor = (pooled @ shared + self.head.bias).squeeze(1)
+            return tied
         prediction: Tensor = self.head(features.flatten(1)).squeeze(1)
         return prediction
+
+    def tie(self) -> None:
+        """Give the dense layer the same weights at every place, and keep them the same while training."""
+        with torch.no_grad():
+            weight = self.head.weight.view(_FEATURE_CHANNELS, -1)
+            weight.copy_(weight.mean(dim=1, keepdim=True).expand_as(weight))
+        self.tied = True
 
     def resized(self, patch_px: int) -> FocusNet:
         """The same network for another patch size: the dense layer is spread over the new grid, its sum kept."""

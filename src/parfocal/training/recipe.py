@@ -30,12 +30,21 @@ class Stage(_Table):
         batches: minibatches to train on; the pairs are gone through as often as that needs.
         learning_rate: highest rate of AdamW.
         by_distance: whether equation 2 weights the loss (the paper's phase 2).
+        stop_after: ends the stage after so many batches, its schedule cut short.
+        tied: whether the dense layer has the same weights at every place, as pooling has; what it learns so fits any
+            patch size.
+        near_u: (lowest, highest) defocus in u that matters most; pairs outside it are drawn less often.
+        far_share: chance that a pair outside `near_u` is drawn.
     """
 
     patch_px: int = Field(default=224, ge=64, le=224, multiple_of=32)
     batches: int = Field(ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     by_distance: bool = True
+    stop_after: int | None = Field(default=None, ge=1)
+    tied: bool = False
+    near_u: tuple[float, float] | None = None
+    far_share: float = Field(default=1.0, ge=0, le=1)
 
 
 class Recipe(_Table):

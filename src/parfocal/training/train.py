@@ -27,6 +27,7 @@ from parfocal.training.recipe import Recipe, Stage
 from parfocal.training.synthesis import Pairs, read_pairs, synthesise
 
 _VALIDATION_BATCHES = 500
+_VALIDATION_STRIDE = 4
 _GREY_SHARE = 0.15
 
 Progress = Callable[[str, int, int, str], None]
@@ -120,12 +121,15 @@ def _run_stage(
     optimiser = torch.optim.AdamW(net.parameters(), lr=stage.learning_rate, weight_decay=recipe.weight_decay)
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
+    if stage.tied:
+        net.tie()
     what, running = f"stage {place.stage + 1}, {stage.patch_px} px", math.nan
     net.train()
-    while place.batch < stage.batches:
+    last = min(stage.batches, stage.stop_after or stage.batches)
+    while place.batch < last:
         rng = np.random.default_rng((recipe.seed, place.stage, place.batch))
-        until = min(stage.batches, (place.batch // _VALIDATION_BATCHES + 1) * _VALIDATION_BATCHES)
-        chosen = _choose(fresh, recipe.batch * (until - place.batch), rng)
+        until = min(last, (place.batch // _VALIDATION_BATCHES + 1) * _VALIDATION_BATCHES)
+        chosen = _choose(fresh, recipe.batch * (until - place.batch), stage, rng)
         for patches, defocus, sd in _batches(fresh, chosen, recipe.batch, stage.patch_px, rng):
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate * _schedule(place.batch / stage.batches)
@@ -137,13 +141,13 @@ def _run_stage(
             running = loss.item() if math.isnan(running) else 0.99 * running + 0.01 * loss.item()
             place.batch += 1
             if place.batch % 20 == 0:
-                progress(what, place.batch, stage.batches, f"loss {running:.4f}")
+                progress(what, place.batch, last, f"loss {running:.4f}")
         result = validate(net, known)
         net.train()
         entry = {"stage": place.stage, "batch": place.batch, "loss": running, **asdict(result)}
         place.history = (*place.history, entry)
         note = f"held out {result.mean_abs_u:.3f} u, near {result.near_mean_abs_u:.3f}"
-        progress(what, place.batch, stage.batches, note)
+        progress(what, place.batch, last, note)
         _save(net, optimiser, place, recipe, out)
 
 
@@ -152,9 +156,13 @@ def _schedule(done: float) -> float:
     return min(done / 0.05, 1.0) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _choose(shards: list[Pairs], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _choose(shards: list[Pairs], count: int, stage: Stage, rng: np.random.Generator) -> NDArray[np.int64]:
     """(count, 2) shard and row of pairs in random order; no pair comes twice before all came once."""
     known = np.concatenate([np.stack([np.full(len(p), i), np.arange(len(p))], 1) for i, p in enumerate(shards)])
+    if stage.near_u is not None:
+        defocus = np.concatenate([p.defocus_u for p in shards])
+        near = (defocus >= stage.near_u[0]) & (defocus <= stage.near_u[1])
+        known = known[near | (rng.random(len(known)) < stage.far_share)]
     rounds = [rng.permutation(known) for _ in range(-(-count // len(known)))]
     return np.concatenate(rounds)[:count]
 
@@ -184,18 +192,19 @@ def _augment(image: NDArray[np.int8], patch_px: int, rng: np.random.Generator) -
 
 
 def validate(net: FocusNet, shards: list[Pairs]) -> Validation:
-    """Error of a network on pairs, the central crop of each; weights are not used."""
+    """Error of a network on every fourth pair, the central crop of each; weights are not used."""
     net.eval()
     size, errors, truth = net.settings.patch_px, [], []
     with torch.no_grad():
         for pairs in shards:
             edge = (pairs.difference.shape[1] - size) // 2
-            for start in range(0, len(pairs), 64):
-                crops = pairs.difference[start : start + 64, edge : edge + size, edge : edge + size]
+            rows = np.arange(0, len(pairs), _VALIDATION_STRIDE)
+            for chosen in np.array_split(rows, -(-len(rows) // 32)):
+                crops = pairs.difference[chosen, edge : edge + size, edge : edge + size]
                 patches = torch.from_numpy(np.stack([standardise(crop) for crop in crops]))
                 predicted = net(patches.contiguous(memory_format=torch.channels_last)).numpy()
-                errors.append(predicted - pairs.defocus_u[start : start + 64])
-                truth.append(pairs.defocus_u[start : start + 64])
+                errors.append(predicted - pairs.defocus_u[chosen])
+                truth.append(pairs.defocus_u[chosen])
     error, defocus = np.concatenate(errors), np.concatenate(truth)
     near, far = np.abs(defocus) <= 8, np.abs(defocus) > 1
     wrong = np.sign(defocus + error) != np.sign(defocus)
