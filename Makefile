@@ -3,7 +3,7 @@
 # make check   everything that runs without hardware (under 18 minutes)
 # make train   train the shipped network again (hours)
 # make docs    the documentation as HTML, in docs/_build/html
-# make clean   remove what the other targets made
+# make clean   remove what the other targets made, except the environment and training/
 
 PYTHON ?= python3
 VENV := .venv
@@ -60,7 +60,6 @@ train: $(VENV)/.train
 
 clean:
 	rm -rf build dist docs/_build first-slide .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf $(VENV)
 
 # Stamps: an install is repeated only when pyproject.toml asks for other packages.
 $(VENV)/bin/python:
