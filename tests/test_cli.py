@@ -1,0 +1,376 @@
+"""The command line: what it prints, how it ends, and that every bad input is one line."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from knowing import Knowing
+from parfocal import cli
+from parfocal.slide.fields import FieldsFolder
+
+AREA = "0.15x0.1"
+
+
+def walk(command=cli.cli, path=("parfocal",)):
+    """Every command as (words, command), groups included."""
+    yield path, command
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from walk(sub, (*path, name))
+
+
+COMMANDS = dict(walk())
+
+
+# Start-up
+
+
+def test_importing_the_command_line_loads_no_heavy_library():
+    code = "import sys, parfocal.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    heavy = {"torch", "onnxruntime", "cv2", "numpy", "scipy", "matplotlib", "tifffile", "imagecodecs", "openslide"}
+    assert not loaded & (heavy | {"pydantic", "tqdm"})
+    assert "click" in loaded
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("scan", "--help")])
+def test_the_installed_command_runs(arguments):
+    command = Path(sys.executable).parent / "parfocal"
+    done = subprocess.run([command, *arguments], check=True, capture_output=True, text=True, timeout=60)
+    assert "parfocal" in done.stdout
+    assert done.stderr == ""
+
+
+# Help
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(path):
+    command = COMMANDS[path]
+    assert command.help
+    if isinstance(command, click.Group):
+        return
+    assert "Examples:" in command.help
+    assert " ".join(path) in command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+        else:
+            assert parameter.name.upper() in command.help or parameter.default, parameter.name
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_examples_in_help_name_options_that_exist(path):
+    for line in (COMMANDS[path].help or "").splitlines():
+        words = line.split()
+        if words[:1] != ["parfocal"]:
+            continue
+        command = next(COMMANDS[tuple(words[:n])] for n in (3, 2) if tuple(words[:n]) in COMMANDS)
+        known = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+# A scan
+
+
+@pytest.fixture
+def scanned(parfocal, use_predictor, small_toml, tmp_path):
+    """(output of a small scan, its folder, the instrument that made it)."""
+    opened = use_predictor(Knowing)
+    folder = tmp_path / "slide"
+    result = parfocal("scan", small_toml(), "--out", folder, "--specimen", "blood-smear", "--area", AREA, "--seed", 3)
+    return result, folder, opened[0]
+
+
+def test_a_scan_says_what_came_of_it_and_where_it_lies(scanned):
+    (code, out, err), folder, instrument = scanned
+    assert (code, err) == (0, "")
+    assert "4 fields, 0 empty, 0 in doubt" in out
+    for name in ("slide.ome.tif", "overview.jpg", "focus.png", "report.json"):
+        assert str(folder / name) in out
+        assert (folder / name).is_file()
+    assert not instrument.microscope.lamp.is_on
+
+
+def test_json_prints_the_report_and_nothing_else(parfocal, use_predictor, small_toml, tmp_path):
+    use_predictor(Knowing)
+    arguments = ("--specimen", "blood-smear", "--area", AREA, "--json")
+    code, out, err = parfocal("scan", small_toml(), "--out", tmp_path / "slide", *arguments)
+    assert (code, err) == (0, "")
+    assert json.loads(out) == json.loads((tmp_path / "slide" / "report.json").read_text(encoding="utf-8"))
+
+
+def test_overwrite_replaces_an_earlier_scan_and_nothing_else(parfocal, scanned, small_toml):
+    folder = scanned[1]
+    again = ("scan", small_toml(), "--out", folder, "--specimen", "blood-smear", "--area", AREA, "--seed", 4)
+    code, _, err = parfocal(*again)
+    assert code == 2
+    assert "not empty" in err
+    assert FieldsFolder(folder).header.seed == 3
+    assert parfocal(*again, "--overwrite")[0] == 0
+    assert FieldsFolder(folder).header.seed == 4
+    (folder / "thesis.txt").write_text("three years of work")
+    code, _, err = parfocal(*again, "--overwrite")
+    assert code == 2
+    assert "thesis.txt" in err
+    assert (folder / "thesis.txt").exists()
+
+
+def test_info_describes_the_folder_and_the_slide(parfocal, scanned):
+    folder = scanned[1]
+    code, out, _ = parfocal("info", folder, "--json")
+    described = json.loads(out)
+    assert code == 0
+    assert (described["kind"], described["fields"], described["focused"]) == ("fields folder", 4, 4)
+    code, out, _ = parfocal("info", folder / "slide.ome.tif")
+    assert code == 0
+    assert "mpp-x" in out
+    assert "0.345" in out
+
+
+def test_stitch_makes_the_slide_again(parfocal, scanned):
+    folder = scanned[1]
+    (folder / "slide.ome.tif").unlink()
+    code, out, _ = parfocal("stitch", folder, "--json")
+    figures = json.loads(out)
+    assert code == 0
+    assert figures["slide"] == "slide.ome.tif"
+    assert (folder / "slide.ome.tif").is_file()
+    assert figures["rms_error_px"] <= 1.0
+    assert figures["seams"] == 4
+
+
+# Stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_a_scan_stopped_half_way_exits_3_and_can_be_stitched(parfocal, use_predictor, small_toml, tmp_path, number):
+    def stop(asked):
+        if asked == 3:
+            os.kill(os.getpid(), number)
+
+    opened = use_predictor(lambda instrument: Knowing(instrument, stop))
+    arguments = ("--specimen", "blood-smear", "--area", AREA)
+    code, out, err = parfocal("scan", small_toml(), "--out", tmp_path / "slide", *arguments)
+    assert code == 3
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "interrupted after 2 of 4 fields" in err
+    assert not opened[0].microscope.lamp.is_on
+    code, out, _ = parfocal("info", tmp_path / "slide", "--json")
+    assert json.loads(out)["fields"] == 2
+    assert json.loads(out)["fields_planned"] == 4
+    assert parfocal("stitch", tmp_path / "slide")[0] == 0
+    assert (tmp_path / "slide" / "slide.ome.tif").is_file()
+
+
+# Focus
+
+
+def test_focus_on_one_field_of_a_simulated_microscope(parfocal, use_predictor, small_toml):
+    use_predictor(Knowing)
+    code, out, _ = parfocal("focus", small_toml(), "--specimen", "blood-smear", "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["verdict"] == "focused"
+    assert abs(result["final_z"] - result["best_z"]) <= 1.0
+    assert result["images"] == len(result["trace"])
+
+
+def test_focus_prints_each_exposure_for_people(parfocal, use_predictor, small_toml):
+    use_predictor(Knowing)
+    code, out, _ = parfocal("focus", small_toml(), "--specimen", "blood-smear")
+    assert code == 0
+    assert out.splitlines()[0].split()[0] == "first"
+    assert out.splitlines()[-1].startswith("focused at ")
+
+
+def test_focus_on_a_recorded_stack(parfocal, network, recorded_stack):
+    code, out, _ = parfocal("focus", "--replay", recorded_stack, "--start", -6, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert {"final_z", "best_z", "images", "verdict", "trace"} <= result.keys()
+    assert result["best_z"] == 0.0
+    assert result["final_z"] in {float(z) for z in range(-14, 8, 2)}
+    assert result["trace"][0]["z_um"] == -6.0
+
+
+# Bad input: one line, exit code 2, nothing written
+
+
+def one_line(result, *fragments):
+    code, out, err = result
+    assert code == 2, err
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    for fragment in fragments:
+        assert fragment in err
+
+
+BLOOD = ("--specimen", "blood-smear")
+
+
+@pytest.fixture
+def scan_badly(parfocal, use_predictor, tmp_path):
+    """Run a scan that must be refused: `scan_badly(instrument, *options)`; the lamp was never lit."""
+    opened = use_predictor(Knowing)
+
+    def run(instrument, *options, out=tmp_path / "slide"):
+        result = parfocal("scan", instrument, "--out", out, "--area", AREA, *options)
+        assert all(not entry.microscope.lamp.is_on and entry.microscope.clock.now_s == 0 for entry in opened)
+        return result
+
+    return run
+
+
+def test_unknown_microscope(scan_badly):
+    one_line(scan_badly("simulated-10x"), "'simulated-10x'", "simulated-20x", "simulated-40x")
+
+
+def test_unknown_specimen(scan_badly, small_toml):
+    one_line(scan_badly(small_toml(), "--specimen", "cheese"), "'cheese'", "he-tissue", "blood-smear", "gram-smear")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no image"], ids=["missing", "empty", "text"])
+def test_unreadable_specimen_image(scan_badly, small_toml, tmp_path, content):
+    path = tmp_path / "tissue.png"
+    if content is not None:
+        path.write_bytes(content)
+    one_line(scan_badly(small_toml(), "--specimen", f"image:{path}"), "tissue.png")
+
+
+def test_specimen_image_that_is_a_folder(scan_badly, small_toml, tmp_path):
+    one_line(scan_badly(small_toml(), "--specimen", f"image:{tmp_path}"), str(tmp_path))
+
+
+def test_output_folder_below_a_file(scan_badly, small_toml, tmp_path):
+    (tmp_path / "file").write_text("")
+    one_line(scan_badly(small_toml(), *BLOOD, out=tmp_path / "file" / "slide"), str(tmp_path / "file"))
+
+
+def test_output_folder_that_is_not_empty(scan_badly, small_toml, tmp_path):
+    (tmp_path / "slide").mkdir()
+    (tmp_path / "slide" / "notes.txt").write_text("mine")
+    one_line(scan_badly(small_toml(), *BLOOD), str(tmp_path / "slide"), "not empty")
+    one_line(scan_badly(small_toml(), *BLOOD, "--overwrite"), "not empty")
+    assert (tmp_path / "slide" / "notes.txt").read_text() == "mine"
+
+
+def test_region_outside_the_stage(scan_badly, small_toml, tmp_path):
+    result = scan_badly(small_toml(), *BLOOD, "--area", "30x1")
+    one_line(result, "the region needs x from", "µm", "12500 µm")
+    assert not (tmp_path / "slide").exists()
+
+
+@pytest.mark.parametrize("area", ["0x1", "2", "2x-1", "wide", "2x2mm", "1e3x1", "300x1"])
+def test_area_that_is_none(scan_badly, small_toml, area):
+    code, _, err = scan_badly(small_toml(), *BLOOD, "--area", area)
+    assert code == 2
+    assert "Error: Invalid value for '--area'" in err
+    assert "mm" in err
+
+
+def test_take_up_smaller_than_backlash(scan_badly, small_toml):
+    path = small_toml("take_up_um = 22.0", "take_up_um = 14.0")
+    one_line(scan_badly(path), "14 µm", "20 µm", "at least 21 µm")
+
+
+def test_slack_larger_than_the_instrument_is_set_up_for(parfocal, use_predictor, small_toml, tmp_path):
+    opened = use_predictor(Knowing)
+    path = small_toml("xy_backlash_um = 80.0", "z_backlash_um = 25.0", "step_um = 4.0", "step_um = 2.0")
+    result = parfocal("scan", path, "--out", tmp_path / "slide", *BLOOD, "--area", AREA)
+    one_line(result, "z backlash", "20 µm", "take_up_um")
+    assert not opened[0].microscope.lamp.is_on
+
+
+def test_seed_out_of_range(scan_badly, small_toml):
+    one_line(scan_badly(small_toml(), "--seed", -1), "seed -1", "0 and 2147483647")
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"not a network", b"\x08\x08\x12\x04junk"], ids=["missing", "empty", "text", "bytes"]
+)
+def test_corrupt_network(parfocal, small_toml, tmp_path, content):
+    path = tmp_path / "network.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    arguments = (*BLOOD, "--area", AREA, "--network", path)
+    one_line(parfocal("scan", small_toml(), "--out", tmp_path / "slide", *arguments), "network.onnx")
+    assert not (tmp_path / "slide").exists()
+
+
+def test_stack_with_missing_files(parfocal, recorded_stack, tmp_path):
+    stack = shutil.copytree(recorded_stack, tmp_path / "stack")
+    (stack / "z-04.png").unlink()
+    one_line(parfocal("focus", "--replay", stack), "z-04.png", "No such file")
+    (stack / "stack.json").unlink()
+    one_line(parfocal("focus", "--replay", stack), "stack.json", "No such file")
+
+
+def test_um_per_step_for_a_stack_in_um(parfocal, recorded_stack):
+    result = parfocal("focus", "--replay", recorded_stack, "--um-per-step", 1.5)
+    one_line(result, "my-stack", "1.5 µm per step")
+
+
+@pytest.mark.parametrize("option", [("--start", "1"), ("--um-per-step", "2")])
+def test_options_of_a_replay_without_one(parfocal, option):
+    one_line(parfocal("focus", "simulated-20x", *option), "--replay")
+
+
+@pytest.mark.parametrize("command", ["info", "stitch"])
+def test_folder_that_holds_no_scan(parfocal, tmp_path, command):
+    one_line(parfocal(command, tmp_path), "scan.json")
+
+
+def test_slide_that_is_none(parfocal, tmp_path):
+    (tmp_path / "slide.ome.tif").write_bytes(b"II*\x00nothing")
+    one_line(parfocal("info", tmp_path / "slide.ome.tif"), "slide.ome.tif")
+
+
+@pytest.mark.parametrize(
+    "content", [None, "alpha = 'wide'", "colour = 3", "= 1"], ids=["missing", "type", "key", "toml"]
+)
+def test_recipe_that_is_none(parfocal, tmp_path, content):
+    recipe = tmp_path / "recipe.toml"
+    if content is not None:
+        recipe.write_text(content)
+    one_line(parfocal("train", recipe, "--out", tmp_path / "training"), "recipe.toml")
+    assert not (tmp_path / "training").exists()
+
+
+def test_unknown_option_and_missing_option(parfocal):
+    code, _, err = parfocal("scan", "simulated-20x")
+    assert code == 2
+    assert "Missing option '--out'" in err
+    code, _, err = parfocal("scan", "simulated-20x", "--outt", "x")
+    assert code == 2
+    assert "--outt" in err
+
+
+# The benchmark of backlash
+
+
+def test_backlash_benchmark_shows_that_the_printed_constants_lose_the_pair(parfocal):
+    code, out, _ = parfocal("benchmark", "backlash", "--json")
+    rows = {row["backlash_um"]: row for row in json.loads(out)["rows"]}
+    assert code == 0
+    assert sorted(rows) == [float(b) for b in range(26)]
+    assert [rows[b]["as_printed_um"] for b in (14, 15, 16, 17, 20)] == [3.0, 2.0, 1.0, 0.0, 0.0]
+    assert {row["corrected_um"] for row in rows.values()} == {3.0}
+    assert [rows[b]["configured_um"] for b in (0, 20, 21)] == [3.0, 3.0, 3.0]
+    assert rows[25]["configured_um"] == 0.0
+
+
+def test_backlash_benchmark_prints_a_table(parfocal):
+    code, out, _ = parfocal("benchmark", "backlash")
+    assert code == 0
+    assert len(out.splitlines()) == 2 + 26
+    assert out.splitlines()[-1].split() == ["25", "µm", "3.00", "0.00", "0.00"]
