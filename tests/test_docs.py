@@ -1,0 +1,139 @@
+"""The documentation against the program: its commands run, its example runs, and it leaves no command out.
+
+Blocks ```console run in the default tests, ```console slow in the slow ones; of ```console hours only the arguments are
+checked. The commands of a page run in order in one folder, which holds a recorded stack `my-stack`.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from parfocal import cli
+from parfocal.config import _InstrumentFile, instrument_names, specimen_names
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*(ROOT / "docs").glob("**/*.md"), ROOT / "README.md"], key=lambda page: page.as_posix())
+_FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, *infos):
+    """Texts of the fenced blocks of a page with one of these info strings, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [match["text"] for match in _FENCE.finditer(text) if match["info"].strip() in infos]
+
+
+def commands(page, *infos):
+    """Commands of such blocks, as lists of words, without the prompt."""
+    lines = [line for text in blocks(page, *infos) for line in text.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line.removeprefix("$ ")) for line in lines]
+
+
+def pages_with(info):
+    return [page for page in PAGES if any(words[0] == "parfocal" for words in commands(page, info))]
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def folder(tmp_path, recorded_stack):
+    """Where a page's commands run."""
+    shutil.copytree(recorded_stack, tmp_path / "my-stack")
+    (instrument,) = blocks(ROOT / "docs" / "instruments.md", "toml")
+    (tmp_path / "my-microscope.toml").write_text(instrument, encoding="utf-8")
+    return tmp_path
+
+
+def run(words, folder):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    assert done.stdout
+
+
+def run_page(page, folder, *infos):
+    for words in commands(page, *infos):
+        if words[0] == "parfocal":
+            run(words, folder)
+
+
+@pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
+def test_commands_of_the_documentation_run(page, folder, network):
+    run_page(page, folder, "console")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages_with("console slow"), ids=name_of)
+def test_slow_commands_of_the_documentation_run(page, folder, network):
+    run_page(page, folder, "console", "console slow")
+
+
+@pytest.mark.parametrize("page", pages_with("console hours"), ids=name_of)
+def test_commands_that_take_hours_have_arguments_that_exist(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for _, name, *arguments in commands(page, "console hours"):
+        context = cli.cli.commands[name].make_context(name, arguments)
+        if name == "train":
+            assert context.params["recipe"].is_file()
+
+
+def test_every_make_target_of_the_documentation_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    wanted = {words[1] for page in PAGES for words in commands(page, "console", "console slow") if words[0] == "make"}
+    assert {"scan", "test"} <= wanted <= targets
+
+
+def test_the_python_example_runs(folder, network):
+    (example,) = blocks(ROOT / "docs" / "python.md", "python")
+    assert len(example.splitlines()) <= 16
+    run([sys.executable, "-c", example], folder)
+
+
+def leaves(command=cli.cli, path=("parfocal",)):
+    if isinstance(command, click.Group):
+        for name, sub in command.commands.items():
+            yield from leaves(sub, (*path, name))
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("path", list(leaves()), ids=" ".join)
+def test_every_command_stands_in_the_documentation_with_a_line_that_runs(path):
+    every = [words for page in PAGES for words in commands(page, "console", "console slow")]
+    assert any(tuple(words[: len(path)]) == path for words in every)
+
+
+def test_every_specimen_and_instrument_stands_in_the_documentation():
+    text = (ROOT / "docs" / "first-slide.md").read_text(encoding="utf-8")
+    for name in (*specimen_names(), *instrument_names()):
+        assert name in text, name
+
+
+def test_every_key_of_an_instrument_stands_in_the_documentation_and_no_other():
+    text = (ROOT / "docs" / "instruments.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([a-z_0-9]+)`", "\n".join(re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE))))
+    known = set()
+    for name, field in _InstrumentFile.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        known |= set(inner) if inner else {name}
+    assert documented == known
+
+
+def test_the_instrument_of_the_documentation_is_toml():
+    (text,) = blocks(ROOT / "docs" / "instruments.md", "toml")
+    assert tomllib.loads(text)["name"] == "my-microscope"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
