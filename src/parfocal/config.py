@@ -69,8 +69,13 @@ class Instrument:
             FileError: if the file is not a network.
         """
         microscope = self.microscope
-        pixel_size_um, empty_sd = microscope.camera.pixel_size_um, self.settings.focus.empty_sd
-        return FocusPredictor(network or shipped_network(), microscope.objective, pixel_size_um, empty_sd)
+        return FocusPredictor(
+            network or shipped_network(),
+            microscope.objective,
+            microscope.camera.pixel_size_um,
+            self.settings.focus.empty_sd,
+            patch_grid=self.settings.patch_grid,
+        )
 
 
 class _Table(BaseModel):
@@ -120,6 +125,7 @@ class _Focus(_Table):
     empty_sd: _NotNegative = 2.0
     difference_floor: _NotNegative = 0.7
     vibration_share: _NotNegative = 0.05
+    patch_grid: Annotated[int, Field(ge=1, le=8)] = 4
 
 
 class _XY(_Table):
@@ -162,7 +168,8 @@ class _InstrumentFile(_Table):
         return ScanSettings(
             approach=ApproachSettings(**self.approach.model_dump()),
             limits=GuardLimits(**self.z.model_dump()),
-            focus=FocusSettings(**self.focus.model_dump()),
+            focus=FocusSettings(**self.focus.model_dump(exclude={"patch_grid"})),
+            patch_grid=self.focus.patch_grid,
             sweep=SweepSettings(**self.sweep.model_dump()),
             xy_backlash_um=self.xy.backlash_um,
             neighbour_error_um=self.xy.neighbour_error_um,

@@ -10,7 +10,7 @@ class ParfocalError(Exception):
 
 
 class InputError(ParfocalError):
-    """What was asked for cannot be done: nothing has moved yet."""
+    """What was asked for cannot be done: nothing was scanned."""
 
 
 class SettingsError(InputError):

@@ -91,6 +91,7 @@ class FocusPredictor:
         pixel_size_um: of the frames, in the specimen plane.
         empty_sd: patches of I1 below this standard deviation (grey levels) have no vote.
         unit_um: µm for one u where there is no objective.
+        patch_grid: patches along each side of the central square that is looked at; the paper's is 2.
 
     Raises:
         FileError: if the file is missing, too large, not ONNX or has no contract.
@@ -103,11 +104,15 @@ class FocusPredictor:
         pixel_size_um: float,
         empty_sd: float = 0.0,
         unit_um: float = 1.0,
+        patch_grid: int = 2,
     ) -> None:
+        if patch_grid < 1:
+            raise SettingsError(f"a grid of {patch_grid} patches along each side has none")
         self._session, self.contract = open_network(network)
         self._unit_um = objective.canonical_z_um if objective else unit_um
         self._scale = pixel_size_um / objective.canonical_pixel_um if objective else 1.0
         self._empty_sd = empty_sd
+        self._patch_grid = patch_grid
 
     def measure(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> PairContrast:
         """Contrast of a pair of frames uint8 (Y, X, 3), without running the network."""
@@ -149,9 +154,10 @@ class FocusPredictor:
     def _patches(
         self, first: NDArray[np.uint8], second: NDArray[np.uint8]
     ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """The central 2 × 2 patches that show something; where none does, the richest elsewhere in the frame."""
+        """The central patches that show something; where none does, the richest elsewhere in the frame."""
         size = self.contract.patch_px
-        a, b = self._centre(first, 2 * size), self._centre(second, 2 * size)
+        side = self._patch_grid * size
+        a, b = self._centre(first, side), self._centre(second, side)
         pairs = _cut(a, b, size)
         told = [pair for pair in pairs if flattened_sd(pair[0]) >= self._empty_sd]
         if told:

@@ -14,6 +14,7 @@ from parfocal.focus.controller import FocusResult, FocusSettings, focus_field
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import SweepResult, initial_focus
 from parfocal.focus.surface import FocusSurface
+from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldRecord, FieldsWriter
@@ -78,6 +79,7 @@ def scan_fields(
         truth: of a simulated instrument; it is only written down.
 
     Raises:
+        SettingsError: if the stage's slack is larger than it is set up for; nothing was scanned.
         ScanStoppedError: if the instrument fails or the scan is interrupted; the fields so far are kept.
         FileError: if the folder cannot be written any more.
     """
@@ -136,6 +138,8 @@ class _Run:
         else:
             raise InstrumentError(f"no focus found in {len(candidates)} sweeps; the last one: {sweep.reason}")
         self._measure_noise()
+        excess_um = check_backlash(self._microscope, self._z, sweep, self._settings.sweep.merit)
+        self.images += CHECK_IMAGES if excess_um is not None else 0
         self._surface = FocusSurface(sweep.z_um)
         return sweep
 

@@ -20,6 +20,7 @@ class ScanSettings:
         limits: soft limits of z and the budgets of a field.
         focus: when a prediction counts.
         sweep: the search for the initial focal plane.
+        patch_grid: patches along each side of the central square that the network looks at.
         xy_backlash_um: measured slack of the x-y stage, in µm.
         neighbour_error_um: standard deviation of the distance of two neighbouring fields along an axis, in µm.
 
@@ -31,6 +32,7 @@ class ScanSettings:
     limits: GuardLimits
     focus: FocusSettings
     sweep: SweepSettings
+    patch_grid: int = 2
     xy_backlash_um: tuple[float, float] = (0.0, 0.0)
     neighbour_error_um: float = 0.0
 

@@ -1,0 +1,77 @@
+"""What an instrument can tell about itself before a scan."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.devices.approach import GuardedZ
+from parfocal.devices.microscope import Microscope
+from parfocal.errors import SettingsError
+from parfocal.focus.search import SweepResult
+from parfocal.merit import MERITS
+
+MAX_EXCESS_UM = 0.75
+"""Slack beyond the configured backlash from which a scan is refused; the stage's own error is about a third of it."""
+
+CHECK_IMAGES = 3
+_FLANK_UM = (2.0, 10.0)
+_LEAST_SLOPE = 0.1
+
+
+def check_backlash(
+    microscope: Microscope, z: GuardedZ, sweep: SweepResult, merit: str = "tenengrad"
+) -> float | None:
+    """Test that the configured backlash closes the slack, against the sweep that was just made.
+
+    The stage goes down by the configured backlash only and up again, to a plane on the rising flank of the focus curve.
+    Where the slack is larger, the slide stays too high by the difference, and the picture is as sharp as one higher up.
+    Call it right after the sweep, which leaves the stage above.
+
+    Args:
+        microscope: its camera is used; the lamp is lit.
+        z: the guard over its z stage.
+        sweep: found there, with the slack closed throughout.
+        merit: figure of merit of the sweep.
+
+    Returns:
+        Measured slack beyond the configured backlash in µm; None where the curve is too flat to tell. It takes
+        `CHECK_IMAGES` exposures, none where the curve is too flat.
+
+    Raises:
+        SettingsError: if the slack is larger than configured by more than 0.75 µm.
+    """
+    flank = _steepest(np.array(sweep.curve_z_um), np.array(sweep.curve_merit))
+    if flank is None:
+        return None
+    curve_z_um, curve_log, plane_um = flank
+    apparent_um = []
+    for _ in range(CHECK_IMAGES):
+        z.move_to(plane_um - z.approach.backlash_um)
+        z.move_to(plane_um)
+        score = MERITS[merit](microscope.camera.snap())
+        apparent_um.append(float(np.interp(np.log(score), curve_log, curve_z_um)))
+    excess_um = float(np.mean(apparent_um)) - plane_um
+    if excess_um > MAX_EXCESS_UM:
+        raise SettingsError(
+            f"z backlash is about {z.approach.backlash_um + excess_um:.1f} µm, more than the "
+            f"{z.approach.backlash_um:g} µm that {microscope.name} is set up for: raise backlash_um and take_up_um"
+        )
+    return excess_um
+
+
+def _steepest(
+    z_um: NDArray[np.float64], merit: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
+    """The rising flank below the peak as (z in µm, ln merit), and its plane from which the curve rises most."""
+    peak = int(np.argmax(merit))
+    first = peak
+    while first > 0 and merit[first - 1] < merit[first]:
+        first -= 1
+    flank_z_um, flank_log = z_um[first : peak + 1], np.log(np.maximum(merit[first : peak + 1], 1e-12))
+    below_um = z_um[peak] - flank_z_um[:-1]
+    rise = np.diff(flank_log)
+    rise[(below_um < _FLANK_UM[0]) | (below_um > _FLANK_UM[1])] = 0.0
+    if rise.size == 0 or rise.max() < _LEAST_SLOPE:
+        return None
+    return flank_z_um, flank_log, float(flank_z_um[int(np.argmax(rise))])
