@@ -35,9 +35,9 @@ lint: $(VENV)/.train
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# All tests once more, now that torch is there, and the slow ones.
 slow: $(VENV)/.train
-	$(BIN)/python -m pytest -m slow
-	$(BIN)/python -m pytest tests/training
+	$(BIN)/python -m pytest -n 2 -m "not hardware"
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
