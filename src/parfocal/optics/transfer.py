@@ -87,7 +87,8 @@ class TransferFunction:
         self._phase_per_um = (-2 * math.pi * axial).astype(np.float32)
         aberration = _spherical(squared / pupil**2) - _spherical(source_squared / pupil**2)
         self._aberration = (2 * math.pi * illumination.spherical_waves * aberration).astype(np.float32)
-        self._weight = (passed * weight / weight.sum()).astype(np.float32)
+        # Over what the pupil passes with no specimen (the first row): empty glass is 1 for any condenser.
+        self._weight = (passed * weight / (passed[0] * weight).sum()).astype(np.float32)
 
     def line(self, defocus_um: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(H_A, H_P), each (F,) on `frequency_per_um`, at this defocus in µm."""
