@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.optics.texture import Plane, Window, noise_at
+
+_ON_LAYER = 0.02
+"""An object this near to a layer, as a share of the pitch, lies on it: a layer more would cost two transforms."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +77,20 @@ class Topography:
     def over(self, window: Window) -> Plane:
         """Focus in µm over a window, (Y, X), from a coarse grid: the relief is smooth at this scale."""
         stride = max(1, min(window.shape) // 32)
-        x, y = np.meshgrid(window.x_um[::stride], window.y_um[::stride])
-        coarse = self.focus_z_um(x, y)
-        rows = (np.arange(window.shape[0]) // stride).clip(0, coarse.shape[0] - 1)
+        # One point more than fits: the last stretch of pixels lies between two points too.
+        x_um, y_um = (
+            start + stride * window.pixel_um * np.arange((n - 1) // stride + 2)
+            for start, n in zip((window.x_um[0], window.y_um[0]), reversed(window.shape), strict=True)
+        )
+        coarse = self.focus_z_um(*np.meshgrid(x_um, y_um))
         if self.step_um or stride == 1:
-            columns = (np.arange(window.shape[1]) // stride).clip(0, coarse.shape[1] - 1)
+            rows, columns = (np.arange(n) // stride for n in window.shape)
             return np.asarray(coarse[np.ix_(rows, columns)], dtype=np.float32)
         return _bilinear(coarse, window.shape, stride)
 
 
 def _bilinear(coarse: NDArray[np.float64], shape: tuple[int, int], stride: int) -> Plane:
-    row, column = (np.minimum(np.arange(n) / stride, m - 1.001) for n, m in zip(shape, coarse.shape, strict=True))
+    row, column = (np.arange(n) / stride for n in shape)
     i, j = row.astype(int), column.astype(int)
     a, b = (row - i)[:, None], (column - j)[None, :]
     top = (1 - b) * coarse[np.ix_(i, j)] + b * coarse[np.ix_(i, j + 1)]
@@ -125,9 +132,11 @@ class LayerCanvas:
     def add_object(self, place: tuple[slice, slice], focus_z_um: float, stains: dict[int, Plane], phase: Plane) -> None:
         """Add a small object at one depth: density and phase over `place`, the slices (rows, columns) it covers."""
         position = focus_z_um / self.pitch_um
-        lower = int(np.floor(position))
-        for index, share in ((lower, 1 - (position - lower)), (lower + 1, position - lower)):
-            if share > 0.02:
+        if abs(position - round(position)) < _ON_LAYER:
+            position = round(position)
+        lower = math.floor(position)
+        for index, share in ((lower, lower + 1 - position), (lower + 1, position - lower)):
+            if share > 0:
                 layer = self._layer(index)
                 for stain, density in stains.items():
                     layer[(stain, *place)] += np.float32(share) * density
