@@ -196,7 +196,13 @@ def focus_replay(
     )
     microscope = replay.microscope
     pixel_size_um, empty_sd = microscope.camera.pixel_size_um, settings.focus.empty_sd
-    predictor = FocusPredictor(network or shipped_network(), microscope.objective, pixel_size_um, empty_sd)
+    predictor = FocusPredictor(
+        network or shipped_network(),
+        microscope.objective,
+        pixel_size_um,
+        empty_sd,
+        patch_grid=settings.patch_grid,
+    )
     z = GuardedZ(microscope.z, microscope.clock, replay.approach, replay.limits)
     with lamp_lit(microscope.lamp):
         result = _focus_field(microscope, z, predictor, replay.first_um, settings.focus)

@@ -125,7 +125,7 @@ class _Focus(_Table):
     empty_sd: _NotNegative = 2.0
     difference_floor: _NotNegative = 0.7
     vibration_share: _NotNegative = 0.05
-    patch_grid: Annotated[int, Field(ge=1, le=8)] = 4
+    patch_grid: Annotated[int, Field(ge=1, le=8)] = 3
 
 
 class _XY(_Table):
