@@ -1,0 +1,75 @@
+"""The one pre-processing path of training and prediction (paper, section 2.2.3), step by step against scipy."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from parfocal.focus.difference import difference, standardise
+
+INTERIOR = slice(3, -3)
+
+
+def frame(seed: int, level: float = 128.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    smooth = scipy.ndimage.gaussian_filter(rng.standard_normal((40, 50, 3)), (2, 2, 0))
+    return np.clip(level + 60 * smooth / smooth.std() + 8 * rng.standard_normal((40, 50, 3)), 0, 255).astype(np.uint8)
+
+
+def median(image: np.ndarray) -> np.ndarray:
+    return scipy.ndimage.median_filter(image, size=(3, 3, 1))
+
+
+def test_median_of_both_then_the_difference_then_its_median():
+    first, second = frame(1), frame(2)
+    expected = median(median(second).astype(int) - median(first).astype(int))
+    result = difference(first, second)
+    np.testing.assert_array_equal(result[INTERIOR, INTERIOR], expected[INTERIOR, INTERIOR])
+    other_order = median(second.astype(int) - first.astype(int))
+    assert np.any(result[INTERIOR, INTERIOR] != other_order[INTERIOR, INTERIOR])
+
+
+def test_the_difference_is_signed_and_does_not_wrap():
+    dark, bright = np.full((8, 9, 3), 10, np.uint8), np.full((8, 9, 3), 250, np.uint8)
+    assert np.all(difference(dark, bright) == 240)
+    assert np.all(difference(bright, dark) == -240)
+    assert difference(dark, bright).dtype == np.int16
+    assert difference(dark, bright).shape == (8, 9, 3)
+
+
+def test_swapping_the_images_turns_the_sign():
+    first, second = frame(3), frame(4)
+    np.testing.assert_array_equal(difference(first, second), -difference(second, first))
+
+
+def test_single_hot_pixels_leave_no_trace():
+    first, second = np.full((20, 20, 3), 90, np.uint8), np.full((20, 20, 3), 100, np.uint8)
+    first[5, 5], second[12, 7] = 255, 0
+    assert np.all(difference(first, second) == 10)
+
+
+def test_the_frames_themselves_are_left_alone():
+    first, second = frame(1), frame(2)
+    before = first.copy(), second.copy()
+    difference(first, second)
+    np.testing.assert_array_equal(first, before[0])
+    np.testing.assert_array_equal(second, before[1])
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int8])
+def test_each_channel_gets_zero_mean_and_unit_deviation(kind):
+    image = np.random.default_rng(0).normal([5, -20, 40], [3, 20, 11], (30, 40, 3)).clip(-127, 127).astype(kind)
+    result = standardise(image)
+    expected = (image - image.mean(axis=(0, 1))) / image.std(axis=(0, 1))
+    assert result.shape == (3, 30, 40)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, np.moveaxis(expected, -1, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0, 7, -127])
+def test_a_flat_channel_becomes_zeros_and_no_nan(level):
+    image = np.random.default_rng(0).integers(-50, 50, (64, 64, 3)).astype(np.int16)
+    image[..., 1] = level
+    result = standardise(image)
+    assert np.isfinite(result).all()
+    assert not result[1].any()
+    assert result[0].std() == pytest.approx(1, abs=1e-5)
