@@ -90,13 +90,13 @@ def test_a_scan_repeats_itself_exactly(small_toml, tmp_path):
         assert (results[0].frame(record) == results[1].frame(record)).all()
 
 
-def interrupt(asked):
-    if asked == 3:
+def interrupt(record, progress):
+    if progress.fields_done == 2:
         raise KeyboardInterrupt
 
 
-def break_down(asked):
-    if asked == 3:
+def break_down(record, progress):
+    if progress.fields_done == 2:
         raise InstrumentError("the camera gave no frame within 2 s")
 
 
@@ -109,7 +109,7 @@ def break_down(asked):
 )
 def test_a_scan_that_ends_early_leaves_the_fields_so_far_and_the_lamp_off(instrument, tmp_path, end, message):
     with pytest.raises(ScanStoppedError, match=message):
-        run(instrument, tmp_path, Knowing(instrument, end))
+        run(instrument, tmp_path, on_field=end)
     assert not instrument.microscope.lamp.is_on
     fields = FieldsFolder(tmp_path)
     assert [record.index for record in fields.records] == [0, 1]

@@ -134,10 +134,12 @@ class _Field:
         contrast = self._predictor.measure(pair.first.frame, pair.second.frame)
         prediction: FocusPrediction | None = None
         has_difference = contrast.difference_sd > self._settings.unmoved_sd(contrast.image_sd)
+        is_faint = False
         if contrast.image_sd >= self._settings.empty_sd:
             if not has_difference:
                 moved_on = self._take_third(pair)
                 pair, has_difference = moved_on or pair, moved_on is not None
+                is_faint = moved_on is None and not self._settings.would_show(contrast.image_sd)
             if has_difference:
                 delta_um = pair.second.z_um - pair.first.z_um
                 prediction = self._predictor.predict(pair.first.frame, pair.second.frame, delta_um)
@@ -148,6 +150,7 @@ class _Field:
             image_sd=contrast.image_sd,
             pairs_taken=pairs_taken,
             previous_target_um=previous_um,
+            is_faint=is_faint,
             budget_spent="the time budget of the field is used up" if self._z.time_is_up else None,
         )
         if prediction is not None:
@@ -155,10 +158,12 @@ class _Field:
         return pair, reading, prediction
 
     def _take_third(self, pair: _Pair) -> _Pair | None:
-        """The pair (z2, z2 + Δ) after one that showed no difference; None where a record ends before it.
+        """The pair (z2, z2 + Δ) after one that showed no difference.
+
+        None where a record ends before it, or where it shows none either and the field is too faint to blame the stage.
 
         Raises:
-            StageStuckError: if that shows none either.
+            StageStuckError: if it shows none either in a field where a move would be seen.
         """
         first_aim_um, third_aim_um = self._z.reachable_pair_um(pair.second.z_um)
         if abs(first_aim_um - pair.second.z_um) > _SAME_PLACE_UM:
@@ -168,6 +173,8 @@ class _Field:
         third = self._expose("third", third_um, third_aim_um, "the pair showed no difference")
         contrast = self._predictor.measure(pair.second.frame, third.frame)
         unmoved_sd = self._settings.unmoved_sd(contrast.image_sd)
+        if contrast.difference_sd <= unmoved_sd and not self._settings.would_show(contrast.image_sd):
+            return None
         if contrast.difference_sd <= unmoved_sd:
             raise StageStuckError(
                 f"stage did not move: images at z {pair.first.z_um:.2f}, {pair.second.z_um:.2f} and {third.z_um:.2f} "

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from parfocal.devices.approach import ApproachSettings
 from parfocal.errors import SettingsError
 
+_LEAST_MOVED_SHARE = 0.08  # of image_sd: the smallest difference that a move of Δ made on simulated specimens
+_CLEARLY = 1.2
+
 
 @dataclass(frozen=True, kw_only=True)
 class FocusSettings:
@@ -55,6 +58,10 @@ class FocusSettings:
         if not 0 <= self.vibration_share < 1:
             raise SettingsError(f"vibration_share {self.vibration_share:g} is not from 0 to below 1")
 
+    def would_show(self, image_sd: float) -> bool:
+        """Whether a move of Δ makes a difference that stands out from noise and vibration, for I1's `image_sd`."""
+        return _LEAST_MOVED_SHARE * image_sd > _CLEARLY * self.unmoved_sd(image_sd)
+
     def unmoved_sd(self, image_sd: float) -> float:
         """Difference in grey levels that noise and vibration make of two frames at one z, for I1's `image_sd`."""
         return math.hypot(self.difference_floor, self.vibration_share * image_sd)
@@ -72,6 +79,7 @@ class Reading:
         defocus_um: predicted defocus of the second image in µm; nan where the network was not asked.
         spread_um: standard deviation of the patch predictions in µm; nan with one patch only.
         previous_target_um: focus as the pair before saw it, in µm; None for the first pair.
+        is_faint: whether I1 shows too little for a move of Δ to be seen at all.
         budget_spent: why travel or time of the field is used up; None while it is not.
     """
 
@@ -82,6 +90,7 @@ class Reading:
     defocus_um: float = math.nan
     spread_um: float = math.nan
     previous_target_um: float | None = None
+    is_faint: bool = False
     budget_spent: str | None = None
 
     @property
@@ -155,6 +164,8 @@ def next_move(reading: Reading, settings: FocusSettings, approach: ApproachSetti
     """
     if reading.image_sd < settings.empty_sd:
         return Empty(f"sd of {reading.image_sd:.2f} grey levels is below the empty level of {settings.empty_sd:g}")
+    if reading.is_faint:
+        return Empty(f"sd of {reading.image_sd:.2f} grey levels is too little to tell one z from another")
     if reading.budget_spent is not None:
         return GiveUp(reading.budget_spent)
     if not math.isfinite(reading.defocus_um):

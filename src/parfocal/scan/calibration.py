@@ -87,20 +87,23 @@ def measure_offset(microscope: Microscope, z: GuardedZ, predictor: Predictor, pi
     lowest_um = pivot_um - _OFFSET_DELTAS[0] * delta_um
     planes_um = np.array([lowest_um + step_um * index for index in range(count)])
     z.start_field(travel_budget_um=math.inf, time_budget_s=math.inf)
-    frames = []
-    for plane_um in planes_um:
-        z.approach_from_below(float(plane_um))
-        frames.append(microscope.camera.snap())
     side_px = round(_FOCUS_PX * microscope.objective.canonical_pixel_um / microscope.camera.pixel_size_um)
+    frames: list[NDArray[np.uint8]] = []
+    predicted_focus_um: dict[float, float] = {}
+    for plane_um in planes_um.tolist():
+        z.approach_from_below(plane_um)
+        frames.append(microscope.camera.snap())
+        if len(frames) > _OFFSET_PLANES_PER_DELTA:
+            first = frames[-1 - _OFFSET_PLANES_PER_DELTA]
+            predicted_focus_um[plane_um] = plane_um - predictor.predict(first, frames[-1], delta_um).defocus_um
     scores = np.array([tenengrad(_centre(frame, side_px)) for frame in frames])
     peak_um = _fitted_peak(planes_um, scores, delta_um)
     if peak_um is None:
         return OffsetMeasurement(None, count)
-    errors_um = []
-    for first, second in zip(range(count), range(_OFFSET_PLANES_PER_DELTA, count), strict=False):
-        if _OFFSET_PAIRS_DELTAS[0] <= (planes_um[second] - peak_um) / delta_um <= _OFFSET_PAIRS_DELTAS[1]:
-            predicted_um = predictor.predict(frames[first], frames[second], delta_um).defocus_um
-            errors_um.append(planes_um[second] - peak_um - predicted_um)
+    lowest_um, highest_um = (peak_um + deltas * delta_um for deltas in _OFFSET_PAIRS_DELTAS)
+    errors_um = [
+        focus_um - peak_um for plane_um, focus_um in predicted_focus_um.items() if lowest_um <= plane_um <= highest_um
+    ]
     return OffsetMeasurement(float(np.median(errors_um)) if errors_um else None, count)
 
 

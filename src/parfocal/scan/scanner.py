@@ -24,6 +24,8 @@ from parfocal.slide.fields import FieldRecord, FieldsWriter
 _FLOOR_FACTOR = 1.15
 _SWEEPS_AT_MOST = 4
 _OFFSET_FIELDS = 3
+_OFFSET_ERROR_UM = 0.2
+_OFFSET_PRIOR_UM = 0.2
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,10 @@ class _Run:
             if measured.offset_um is not None:
                 offsets_um.append(measured.offset_um)
         if offsets_um:
-            self.offset_um = float(np.mean(offsets_um))
+            # Few fields that disagree say little: the mean is drawn towards 0 as far as its own error asks for.
+            error_um2 = float(np.var(offsets_um)) / len(offsets_um) + _OFFSET_ERROR_UM**2 / len(offsets_um)
+            trust = _OFFSET_PRIOR_UM**2 / (_OFFSET_PRIOR_UM**2 + error_um2)
+            self.offset_um = trust * float(np.mean(offsets_um))
             self._predictor = CorrectedPredictor(self._predictor, self.offset_um)
 
     def _promising(self) -> list[PlannedField]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from parfocal.errors import FileError, SettingsError
 
@@ -20,6 +20,14 @@ class SynthesisSettings(_Table):
     shards: int = Field(default=160, ge=2)
     specimens_per_shard: int = Field(default=60, ge=1)
     validation_shards: int = Field(default=6, ge=1)
+
+    @model_validator(mode="after")
+    def _leaves_some_to_train_on(self) -> SynthesisSettings:
+        if self.validation_shards >= self.shards:
+            raise ValueError(
+                f"{self.validation_shards} validation_shards leave none of {self.shards} shards to train on"
+            )
+        return self
 
 
 class Stage(_Table):
@@ -55,6 +63,7 @@ class Recipe(_Table):
         alpha: width of MobileNetV2.
         batch: minibatch size.
         weight_decay: of AdamW.
+        validate_every: minibatches between two looks at the held-out pairs; a checkpoint is written at each.
         synthesis: the pairs.
         stages: run in order.
     """
@@ -63,6 +72,7 @@ class Recipe(_Table):
     alpha: float = Field(default=0.5, gt=0, le=1.4)
     batch: int = Field(default=32, ge=2)
     weight_decay: float = Field(default=1e-2, ge=0)
+    validate_every: int = Field(default=500, ge=1)
     synthesis: SynthesisSettings = Field(default_factory=SynthesisSettings)
     stages: tuple[Stage, ...] = Field(min_length=1)
 

@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 
 from parfocal.errors import FileError
@@ -26,7 +28,6 @@ from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
 from parfocal.training.synthesis import Pairs, read_pairs, synthesise
 
-_VALIDATION_BATCHES = 500
 _VALIDATION_STRIDE = 4
 _GREY_SHARE = 0.15
 
@@ -64,7 +65,7 @@ def train(recipe: Recipe, out: Path, progress: Progress) -> Path:
         Path of the ONNX file.
 
     Raises:
-        FileError: if the folder cannot be written.
+        FileError: if the folder cannot be written, or holds the checkpoint of another recipe.
     """
     try:
         (out / "pairs").mkdir(parents=True, exist_ok=True)
@@ -73,12 +74,7 @@ def train(recipe: Recipe, out: Path, progress: Progress) -> Path:
     shards = _synthesise_all(recipe, out / "pairs", progress)
     held_out = recipe.synthesis.validation_shards
     fresh, known = shards[held_out:], shards[:held_out]
-    torch.manual_seed(recipe.seed)
-    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px))
-    place, optimiser_state = _resume(net, recipe, out)
-    if place.stage:
-        net = net.resized(recipe.stages[min(place.stage, len(recipe.stages) - 1)].patch_px)
-        _load(net, out)
+    net, place, optimiser_state = _start(recipe, out)
     for index in range(place.stage, len(recipe.stages)):
         stage = recipe.stages[index]
         if net.settings.patch_px != stage.patch_px:
@@ -121,6 +117,7 @@ def _run_stage(
     optimiser = torch.optim.AdamW(net.parameters(), lr=stage.learning_rate, weight_decay=recipe.weight_decay)
     if optimiser_state is not None:
         optimiser.load_state_dict(optimiser_state)
+    net.tied = False  # the stage before may have been tied, at the same patch size
     if stage.tied:
         net.tie()
     what, running = f"stage {place.stage + 1}, {stage.patch_px} px", math.nan
@@ -128,7 +125,7 @@ def _run_stage(
     last = min(stage.batches, stage.stop_after or stage.batches)
     while place.batch < last:
         rng = np.random.default_rng((recipe.seed, place.stage, place.batch))
-        until = min(last, (place.batch // _VALIDATION_BATCHES + 1) * _VALIDATION_BATCHES)
+        until = min(last, (place.batch // recipe.validate_every + 1) * recipe.validate_every)
         chosen = _choose(fresh, recipe.batch * (until - place.batch), stage, rng)
         for patches, defocus, sd in _batches(fresh, chosen, recipe.batch, stage.patch_px, rng):
             for group in optimiser.param_groups:
@@ -226,18 +223,21 @@ def _save(net: FocusNet, optimiser: torch.optim.Optimizer, place: _Place, recipe
     aside.replace(out / "checkpoint.pt")
 
 
-def _resume(net: FocusNet, recipe: Recipe, out: Path) -> tuple[_Place, dict[str, Any] | None]:
+def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] | None]:
+    """Network, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
+    torch.manual_seed(recipe.seed)
     path = out / "checkpoint.pt"
     if not path.exists():
-        return _Place(), None
-    state = torch.load(path, weights_only=True)
-    if state["recipe"] != recipe.model_dump(mode="json"):
-        raise FileError(f"{path} was made by another recipe: choose another folder, or that recipe")
+        return FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px)), _Place(), None
+    try:
+        state = torch.load(path, weights_only=True)
+        # Through the model, so that a key which came later counts with its default.
+        made_by = Recipe.model_validate(state["recipe"])
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValidationError) as error:
+        raise FileError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+    if made_by != recipe:
+        raise FileError(f"checkpoint {path} was made by another recipe: choose another folder, or that recipe")
     place = _Place(state["stage"], state["batch"], tuple(state["history"]))
-    if place.stage == 0:
-        net.load_state_dict(state["net"])
-    return place, state["optimiser"]
-
-
-def _load(net: FocusNet, out: Path) -> None:
-    net.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True)["net"])
+    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[place.stage].patch_px))
+    net.load_state_dict(state["net"])
+    return net, place, state["optimiser"]
