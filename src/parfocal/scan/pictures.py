@@ -37,14 +37,14 @@ def draw_focus(fields: FieldsFolder, errors_um: dict[int, float], path: Path) ->
     surface, residual, verdicts = figure.subplots(1, 3)
     focused = [record for record in records if record.verdict == "focused"]
     z_um = np.array([record.stage_z_um for record in focused])
-    _draw_map(figure, surface, fields, focused, z_um, "viridis", None, "Focus of each field, z in µm")
+    _draw_map(figure, surface, fields, focused, z_um, "viridis", None, "Focus, z in µm")
     if errors_um:
         shown = [record for record in records if record.index in errors_um]
         values = np.array([errors_um[record.index] for record in shown])
-        title = f"Distance from best focus in µm (in focus within ±{depth_of_field_um / 2:.2f})"
+        title = f"Error in µm; in focus within ±{depth_of_field_um / 2:.2f}"
     else:
         shown, values = focused, _plane_residual(focused)
-        title = "Distance from the plane through all fields, µm"
+        title = "Distance from a plane, µm"
     limit = max(depth_of_field_um, float(np.abs(values).max(initial=0.0)))
     _draw_map(figure, residual, fields, shown, values, "coolwarm", (-limit, limit), title)
     _draw_verdicts(verdicts, fields)
@@ -101,7 +101,7 @@ def _draw_map(
 
 def _draw_verdicts(axes: Axes, fields: FieldsFolder) -> None:
     records = fields.records
-    _frame(axes, fields, "Verdict, and exposures of each field")
+    _frame(axes, fields, "Verdict and exposures")
     colours = [_VERDICT_COLOURS[record.verdict] for record in records]
     rectangles = _rectangles(fields, records)
     axes.add_collection(PatchCollection(rectangles, facecolor=colours, edgecolor="white", linewidth=0.6))
@@ -111,7 +111,7 @@ def _draw_verdicts(axes: Axes, fields: FieldsFolder) -> None:
             axes.annotate(str(record.images), place, ha="center", va="center", fontsize=8)
     counts = {verdict: sum(record.verdict == verdict for record in records) for verdict in _VERDICT_COLOURS}
     handles = [Patch(color=_VERDICT_COLOURS[verdict], label=f"{verdict}: {count}") for verdict, count in counts.items()]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False, fontsize=9)
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=9)
 
 
 def _plane_residual(records: list[FieldRecord]) -> NDArray[np.float64]:
