@@ -71,10 +71,10 @@ def train(recipe: Recipe, out: Path, progress: Progress) -> Path:
         (out / "pairs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"training folder {out} cannot be made: {error.strerror}") from error
+    net, place, optimiser_state = _start(recipe, out)
     shards = _synthesise_all(recipe, out / "pairs", progress)
     held_out = recipe.synthesis.validation_shards
     fresh, known = shards[held_out:], shards[:held_out]
-    net, place, optimiser_state = _start(recipe, out)
     for index in range(place.stage, len(recipe.stages)):
         stage = recipe.stages[index]
         if net.settings.patch_px != stage.patch_px:
@@ -90,7 +90,7 @@ def _synthesise_all(recipe: Recipe, folder: Path, progress: Progress) -> list[Pa
     """All shards, rendered by one process per core."""
     settings = recipe.synthesis
     jobs = [(folder, shard, settings.specimens_per_shard, recipe.seed) for shard in range(settings.shards)]
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(jobs))) as pool:
         paths = []
         for path in pool.imap(_synthesise_job, jobs):
             paths.append(path)
@@ -234,7 +234,8 @@ def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] 
         # Through the model, so that a key which came later counts with its default.
         made_by = Recipe.model_validate(state["recipe"])
     except (UnpicklingError, RuntimeError, EOFError, KeyError, ValidationError) as error:
-        raise FileError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+        # The message of a failed load is a page of advice to programmers.
+        raise FileError(f"checkpoint {path} cannot be read: it is damaged ({type(error).__name__})") from error
     if made_by != recipe:
         raise FileError(f"checkpoint {path} was made by another recipe: choose another folder, or that recipe")
     place = _Place(state["stage"], state["batch"], tuple(state["history"]))
