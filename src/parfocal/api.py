@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from parfocal import __version__
-from parfocal.config import Instrument, open_microscope, shipped_network
+from parfocal.config import Instrument, open_microscope
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.replay import replay_microscope
 from parfocal.errors import InstrumentError
 from parfocal.focus.controller import FocusResult
 from parfocal.focus.controller import focus_field as _focus_field
-from parfocal.focus.predictor import FocusPredictor, Predictor
+from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import initial_focus
 from parfocal.scan.pictures import FOCUS_PICTURE, draw_focus
 from parfocal.scan.plan import ScanPlan, plan_scan
 from parfocal.scan.report import TruthLedger, build_report, write_report
 from parfocal.scan.scanner import ScanProgress, scan_fields
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter
+from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Verdict
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
 from parfocal.stacks import read_stack
@@ -28,7 +29,6 @@ from parfocal.stacks import read_stack
 __all__ = ["Instrument", "Slide", "focus_field", "open_microscope", "scan"]
 
 DEFAULT_AREA_MM = (2.0, 2.0)
-VERDICTS = ("focused", "empty", "unsure", "failed")
 
 OnProgress = Callable[[ScanProgress], None]
 OnStitch = Callable[[str, int, int], None]
@@ -185,24 +185,17 @@ def focus_replay(
         FileError: if the stack cannot be read.
         SettingsError: if it leaves no pair.
     """
-    file_settings = open_microscope(name)
-    stack, settings = read_stack(folder), file_settings.settings
+    instrument = open_microscope(name)
+    stack, settings = read_stack(folder), instrument.settings
     replay = replay_microscope(
         stack,
-        file_settings.microscope.objective,
+        instrument.microscope.objective,
         settings.approach.delta_um,
         start_z=start_z,
         um_per_step=um_per_step,
     )
     microscope = replay.microscope
-    pixel_size_um, empty_sd = microscope.camera.pixel_size_um, settings.focus.empty_sd
-    predictor = FocusPredictor(
-        network or shipped_network(),
-        microscope.objective,
-        pixel_size_um,
-        empty_sd,
-        patch_grid=settings.patch_grid,
-    )
+    predictor = replace(instrument, microscope=microscope).predictor(network)
     z = GuardedZ(microscope.z, microscope.clock, replay.approach, replay.limits)
     with lamp_lit(microscope.lamp):
         result = _focus_field(microscope, z, predictor, replay.first_um, settings.focus)
@@ -224,7 +217,7 @@ def describe(path: Path) -> dict[str, Any]:
         fields = FieldsFolder(path)
         header, records = fields.header, fields.records
         planned = header.rows * header.columns
-        verdicts = {verdict: sum(record.verdict == verdict for record in records) for verdict in VERDICTS}
+        verdicts = {verdict: sum(record.verdict == verdict for record in records) for verdict in get_args(Verdict)}
         return {
             "kind": "fields folder",
             "microscope": header.microscope,
