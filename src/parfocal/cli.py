@@ -206,8 +206,9 @@ def focus(
 @cli.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pairs, checkpoint, network.")
+@click.option("--textures", type=click.Path(path_type=Path), help="Folder of the images that RECIPE names.")
 @_json_option
-def train(recipe: Path, out: Path, as_json: bool) -> None:
+def train(recipe: Path, out: Path, textures: Path | None, as_json: bool) -> None:
     """Train a focus network by RECIPE (a TOML file) and export it to OUT/network.onnx.
 
     Needs the `train` extra (torch). Running the same command again goes on where it stopped.
@@ -225,7 +226,7 @@ def train(recipe: Path, out: Path, as_json: bool) -> None:
         raise SettingsError(f"training needs {error.name}: install parfocal[train]") from error
     with _Bars(quiet=as_json) as bars:
         try:
-            network = run(settings, out, bars.trained)
+            network = run(settings, out, bars.trained, textures)
         except KeyboardInterrupt as error:
             raise ScanStoppedError(f"interrupted; the same command goes on from {out}") from error
     click.echo(json.dumps({"network": str(network)}) if as_json else f"Network: {network}")

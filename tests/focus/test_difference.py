@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from parfocal.focus.difference import difference, standardise
+from parfocal.focus.difference import contrast, difference, standardise
 
 INTERIOR = slice(3, -3)
 
@@ -73,3 +73,51 @@ def test_a_flat_channel_becomes_zeros_and_no_nan(level):
     assert np.isfinite(result).all()
     assert not result[1].any()
     assert result[0].std() == pytest.approx(1, abs=1e-5)
+
+
+def blurred_pair(spectrum_px: float, first_px: float, second_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """One specimen, whose own detail is `spectrum_px` coarse, seen through two Gaussian blurs."""
+    density = np.random.default_rng(5).standard_normal((224, 224, 3))
+    density = scipy.ndimage.gaussian_filter(density, (spectrum_px, spectrum_px, 0))
+    density *= 0.3 / density.std()
+    images = [200 * np.exp(-scipy.ndimage.gaussian_filter(density, (s, s, 0)) - 0.5) for s in (first_px, second_px)]
+    return images[0].round().astype(np.uint8), images[1].round().astype(np.uint8)
+
+
+def diffusion(pair: tuple[np.ndarray, np.ndarray], delta_u: float) -> float:
+    """How much of the mean's Laplacian is in the difference."""
+    prepared = scipy.ndimage.gaussian_filter(contrast(*pair, delta_u), (0, 2, 2))[:, 16:-16, 16:-16]
+    laplacian = sum(np.gradient(np.gradient(prepared[3:], axis=axis), axis=axis) for axis in (1, 2))
+    return float((prepared[:3] * laplacian).sum() / (laplacian**2).sum())
+
+
+@pytest.mark.parametrize("spectrum_px", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize(("first_px", "second_px"), [(2.5, 1.5), (1.5, 2.5), (2.2, 1.0)])
+def test_the_ratio_of_difference_and_mean_tells_the_blur_whatever_the_specimen(spectrum_px, first_px, second_px):
+    found = diffusion(blurred_pair(spectrum_px, first_px, second_px), 2.5)
+    assert found == pytest.approx((second_px**2 - first_px**2) / 2, rel=0.25)
+
+
+def test_the_contrast_is_a_rate_over_z():
+    pair = blurred_pair(2.0, 2.5, 1.5)
+    assert diffusion(pair, 3.0) == pytest.approx(diffusion(pair, 2.0) * 2 / 3, rel=1e-3)
+
+
+def test_the_contrast_has_the_mean_as_its_unit():
+    result = contrast(*blurred_pair(2.0, 2.5, 1.5), 2.5)
+    assert result.shape == (6, 224, 224)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result[3:].std(axis=(1, 2)), 1, atol=1e-3)
+
+
+def test_exposure_cancels_from_the_contrast():
+    first, second = blurred_pair(2.0, 2.5, 1.5)
+    darker = contrast((first * 0.7).round().astype(np.uint8), (second * 0.7).round().astype(np.uint8), 2.5)
+    expected = contrast(first, second, 2.5)
+    for channel in range(6):
+        assert np.corrcoef(darker[channel].ravel(), expected[channel].ravel())[0, 1] > 0.97
+
+
+def test_a_flat_channel_has_no_contrast():
+    flat = np.full((32, 32, 3), 90, np.uint8)
+    assert np.all(contrast(flat, flat, 2.5) == 0)

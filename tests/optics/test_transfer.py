@@ -150,7 +150,7 @@ def test_without_aberration_absorption_is_even_and_phase_odd_in_defocus(defocus_
     absorption_above, phase_above = transfer.line(defocus_um)
     np.testing.assert_allclose(absorption_below, absorption_above, atol=1e-5)
     np.testing.assert_allclose(phase_below, -phase_above, atol=1e-5)
-    assert np.abs(phase_above).max() > 0.1
+    assert np.abs(phase_above).max() > 0.05  # not trivially so; the finely integrated value at 10 µm is 0.09
 
 
 def test_nothing_is_transmitted_beyond_the_sum_of_the_apertures():

@@ -54,12 +54,13 @@ def checkpoint(out: Path) -> dict:
 def pairs_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small made-up pairs instead of rendered ones: `test_synthesis` looks at those."""
 
-    def made_up(recipe: Recipe, folder: Path, progress: training.Progress) -> list[training.Pairs]:
+    def made_up(recipe: Recipe, *_: object) -> list[training.Chains]:
         rng = np.random.default_rng(recipe.seed)
         shards = []
         for _ in range(recipe.synthesis.shards):
-            pixels = rng.integers(-60, 60, (16, 112, 112, 3)).astype(np.int8)
-            shards.append(training.Pairs(pixels, *rng.uniform((-12, 2), (12, 30), (16, 2)).T.astype(np.float32)))
+            frames = rng.integers(20, 200, (2, 9, 112, 112, 3)).astype(np.uint8)
+            defocus_u = np.arange(-12.0, 6.0, 2.0) + rng.uniform(-1, 1, (2, 1))
+            shards.append(training.Chains(frames, defocus_u.astype(np.float32), np.full(2, 2.0, dtype=np.float32)))
         return shards
 
     monkeypatch.setattr(training, "_synthesise_all", made_up)
@@ -92,6 +93,22 @@ def test_an_interrupted_run_reaches_the_same_weights(tmp_path: Path, uninterrupt
         torch.testing.assert_close(resumed["net"][name], value, rtol=1e-4, atol=1e-5, msg=name)
     seen = [(entry["stage"], entry["batch"]) for entry in resumed["history"]]
     assert seen == [(entry["stage"], entry["batch"]) for entry in uninterrupted["history"]]
+
+
+@pytest.mark.parametrize(("shown", "channels"), [("difference", 3), ("contrast", 6)])
+def test_the_network_is_shown_what_the_recipe_says(tmp_path: Path, shown: str, channels: int):
+    short = RECIPE.model_copy(update={"stages": RECIPE.stages[:1], "input": shown})
+    session, contract = open_network(train(short, tmp_path, silent))
+    assert contract.input == session.get_inputs()[0].name == shown
+    assert session.get_inputs()[0].shape[1:] == [channels, 64, 64]
+
+
+def test_a_recipe_with_textures_wants_their_folder(tmp_path: Path):
+    synthesis = RECIPE.synthesis.model_copy(update={"textures": ("tissue.png",)})
+    with pytest.raises(FileError, match=r"1 images: say where with --textures DIR"):
+        train(RECIPE.model_copy(update={"synthesis": synthesis}), tmp_path / "a", silent)
+    with pytest.raises(FileError, match=r"texture .*tissue\.png is missing"):
+        train(RECIPE.model_copy(update={"synthesis": synthesis}), tmp_path / "b", silent, tmp_path)
 
 
 def test_a_checkpoint_is_written_at_every_look_at_the_held_out_pairs(uninterrupted: dict):

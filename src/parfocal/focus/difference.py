@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +39,48 @@ def standardise(signed_difference: NDArray[np.int16] | NDArray[np.int8]) -> NDAr
     channels -= channels.mean(axis=(1, 2), keepdims=True)
     deviation = channels.std(axis=(1, 2), keepdims=True)
     return np.asarray(np.divide(channels, deviation, out=np.zeros_like(channels), where=deviation > 0))
+
+
+def contrast(first: NDArray[np.uint8], second: NDArray[np.uint8], delta_u: float) -> NDArray[np.float32]:
+    """Difference and mean of a pair on one scale, so that their ratio tells how far away the focus is.
+
+    Defocus spreads light as diffusion does: near the focus I2 − I1 is about (z1² − z2²) times the mean's Laplacian.
+    A difference that is divided by its own standard deviation has lost that factor; divided by the mean's it keeps it,
+    and what is left of specimen, stain and exposure cancels (docs/decisions/0005).
+
+    Args:
+        first: I1, uint8 (Y, X, 3) at the canonical scale.
+        second: I2, of the same shape.
+        delta_u: distance of the two in units of u.
+
+    Returns:
+        float32 (6, Y, X): the three channels of the difference over `delta_u`, then those of the mean. Logarithms of
+        the median-filtered images, less what is smoother than `_HIGH_PASS_PX`, over the mean's standard deviation.
+        A flat channel becomes zeros.
+    """
+    log_first, log_second = (_LOGARITHM[cv2.medianBlur(image, MEDIAN_PX)] for image in (first, second))
+    change = cv2.medianBlur(log_second - log_first, MEDIAN_PX) * np.float32(_REFERENCE_DELTA_U / delta_u)
+    change, mean = (_high_pass(image) for image in (change, (log_first + log_second) / 2))
+    deviation = cv2.meanStdDev(mean)[1].ravel().astype(np.float32)
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    return np.ascontiguousarray(np.concatenate([change * scale, mean * scale], axis=2).transpose(2, 0, 1))
+
+
+_LOGARITHM = np.log(np.arange(256, dtype=np.float32) + 1)
+_HIGH_PASS_PX = 8.0
+_REFERENCE_DELTA_U = 2.5
+
+
+def _high_pass(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(image - cv2.GaussianBlur(image, (0, 0), _HIGH_PASS_PX))
+
+
+def paper_input(first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: float) -> NDArray[np.float32]:
+    """The paper's input (section 2.2.3): the standardised difference, float32 (3, Y, X), whatever Δ is."""
+    return standardise(difference(first, second))
+
+
+Preparation = Callable[[NDArray[np.uint8], NDArray[np.uint8], float], NDArray[np.float32]]
+
+PREPARATIONS: dict[str, Preparation] = {"difference": paper_input, "contrast": contrast}
+"""What a network can be shown, by the name of its input."""

@@ -14,12 +14,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.focus.difference import difference, standardise
+from parfocal.focus.difference import PREPARATIONS, difference
 from parfocal.optics.objective import Objective
 
 MAX_NETWORK_BYTES = 64 * 2**20
 _SAME_SCALE = 0.02
 _RICHEST_PATCHES = 4
+_CHANNELS = {"difference": 3, "contrast": 6}
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,13 @@ class NetworkContract:
         patch_px: side of its input in canonical pixels.
         delta_u: smallest and largest distance of a pair that it knows, in units of u.
         range_u: largest |defocus| that it was trained on, in units of u.
+        input: what it is shown: a name in `focus.difference.PREPARATIONS`.
     """
 
     patch_px: int
     delta_u: tuple[float, float]
     range_u: float
+    input: str = "difference"
 
 
 class FocusPredictor:
@@ -134,8 +137,9 @@ class FocusPredictor:
         self._check_delta(delta_um)
         pairs = self._patches(first, second)
         differences = [difference(a, b) for a, b in pairs]
-        inputs = np.stack([standardise(image) for image in differences])
-        predicted_um = self._session.run(None, {"difference": inputs})[0].astype(np.float64) * self._unit_um
+        prepare = PREPARATIONS[self.contract.input]
+        inputs = np.stack([prepare(a, b, delta_um / self._unit_um) for a, b in pairs])
+        predicted_um = self._session.run(None, {self.contract.input: inputs})[0].astype(np.float64) * self._unit_um
         weights = np.array([_sd(a) for a, _ in pairs])
         return FocusPrediction(
             defocus_um=float(np.average(predicted_um, weights=np.maximum(weights, 1e-6))),
@@ -219,12 +223,18 @@ def _contract(path: Path, session: onnxruntime.InferenceSession) -> NetworkContr
             int(promise["patch_px"]),
             (float(promise["delta_u"][0]), float(promise["delta_u"][1])),
             float(promise["range_u"]),
+            str(promise.get("input", "difference")),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FileError(f"network {path} does not carry Parfocal's contract in its metadata ({error})") from error
-    shape = session.get_inputs()[0].shape
-    if session.get_inputs()[0].name != "difference" or shape[1:] != [3, contract.patch_px, contract.patch_px]:
-        raise FileError(f"network {path} takes {shape}, its contract says patches of {contract.patch_px} px")
+    if contract.input not in _CHANNELS:
+        raise FileError(f"network {path} wants {contract.input!r}, not one of {', '.join(_CHANNELS)}")
+    given, channels = session.get_inputs()[0], _CHANNELS[contract.input]
+    if given.name != contract.input or given.shape[1:] != [channels, contract.patch_px, contract.patch_px]:
+        raise FileError(
+            f"network {path} takes {given.name} {given.shape}, its contract says {contract.input}, "
+            f"{channels} channels of {contract.patch_px} × {contract.patch_px} px"
+        )
     return contract
 
 

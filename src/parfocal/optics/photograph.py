@@ -16,7 +16,6 @@ from parfocal.optics.texture import Plane, Window
 
 MAX_PIXELS = 100_000_000
 _IDENTITY = np.eye(3, dtype=np.float32)
-_PHASE_PER_DENSITY = 0.4
 _WHITE_PERCENTILE = 99.0
 _MPP_RANGE_UM = (0.01, 100.0)
 
@@ -30,12 +29,14 @@ class Photograph:
         pixel_um: size of its pixel on the slide in µm.
         topography: of the slide that it lies on.
         thickness_um: range of depths: half of the density lies at each of its ends.
+        phase_per_density: radians at 0.55 µm for each unit of mean density: denser parts have the higher index.
     """
 
     density: NDArray[np.float32]
     pixel_um: float
     topography: Topography = field(default_factory=Topography)
     thickness_um: float = 0.8
+    phase_per_density: float = 0.4
 
     def layers(self, window: Window, pitch_um: float) -> Layers:
         """The image inside the window, in layers at multiples of `pitch_um`; its centre lies at the slide's origin."""
@@ -49,7 +50,7 @@ class Photograph:
         surface = self.topography.over(window)
         for offset in (-0.5, 0.5):
             stains: dict[int, Plane] = {channel: 0.5 * density[..., channel] for channel in range(3)}
-            phase = (0.5 * _PHASE_PER_DENSITY * density.mean(axis=2)).astype(np.float32)
+            phase = (0.5 * self.phase_per_density * density.mean(axis=2)).astype(np.float32)
             canvas.add_sheet(surface + np.float32(offset * self.thickness_um), stains, phase)
         return canvas.layers()
 

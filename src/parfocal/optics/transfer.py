@@ -24,8 +24,8 @@ from parfocal.optics.objective import Objective
 RGB_WAVELENGTHS_UM = (0.62, 0.54, 0.46)
 """Effective wavelengths of the red, green and blue channels under a white LED, in µm."""
 
-_SOURCE_RADII = 14
-_SOURCE_ANGLES = 18
+_SOURCE_RADII = 24
+_SOURCE_ANGLES = 40
 _LINE_POINTS = 160
 
 

@@ -11,9 +11,10 @@ import torch
 
 from parfocal import __version__
 from parfocal.training.model import FocusNet
+from parfocal.training.synthesis import DELTA_U
 
 RANGE_U = 20.0
-DELTA_U = (2.2, 2.9)
+INPUTS = {3: "difference", 6: "contrast"}
 
 
 def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
@@ -28,15 +29,17 @@ def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
     """
     net = net.eval().cpu()
     size = net.settings.patch_px
-    example = torch.zeros(1, 3, size, size)
+    channels = net.settings.channels
+    example = torch.zeros(1, channels, size, size)
+    input_name = INPUTS[channels]
     aside = path.with_suffix(".new")
     torch.onnx.export(
         net,
         (example,),
         aside,
-        input_names=["difference"],
+        input_names=[input_name],
         output_names=["defocus_u"],
-        dynamic_axes={"difference": {0: "patches"}, "defocus_u": {0: "patches"}},
+        dynamic_axes={input_name: {0: "patches"}, "defocus_u": {0: "patches"}},
         opset_version=17,
         dynamo=False,
     )
@@ -45,6 +48,7 @@ def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
         "parfocal_version": __version__,
         "patch_px": size,
         "pixel": "canonical",
+        "input": input_name,
         "defocus_unit": "u",
         "delta_u": list(DELTA_U),
         "range_u": RANGE_U,

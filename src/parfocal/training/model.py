@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +21,18 @@ class ModelSettings:
     Attributes:
         alpha: width multiplier; the paper uses 1.0 on the open data set and 0.5 on its microscope.
         patch_px: side of the square input in pixels.
+        channels: of the input: 3 for the paper's difference, 6 for difference and mean.
     """
 
     alpha: float = 0.5
     patch_px: int = 224
+    channels: int = 3
 
 
 class FocusNet(nn.Module):
-    """Difference image in, defocus of the second image out.
+    """Difference image in (or difference and mean), defocus out.
 
-    2,286,593 / 750,401 / 458,849 parameters at 224 px for α = 1.0 / 0.5 / 0.35.
+    2,286,593 / 750,401 / 458,849 parameters at 224 px for α = 1.0 / 0.5 / 0.35 and three channels.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -38,7 +40,7 @@ class FocusNet(nn.Module):
         self.settings = settings
         self.tied = False
         channels = _rounded(_STEM_CHANNELS * settings.alpha)
-        layers: list[nn.Module] = [_convolution(3, channels, kernel=3, stride=2)]
+        layers: list[nn.Module] = [_convolution(settings.channels, channels, kernel=3, stride=2)]
         for expansion, width, repeats, stride in _BLOCKS:
             for repeat in range(repeats):
                 out = _rounded(width * settings.alpha)
@@ -52,7 +54,7 @@ class FocusNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Predict from standardised differences (N, 3, P, P) the defocus (N,) in units of u."""
+        """Predict from prepared pairs (N, channels, P, P) the defocus (N,) in units of u."""
         features = self.features(patches)  # (N, 1280, P/32, P/32)
         if self.tied:
             pooled = features.sum(dim=(2, 3))  # (N, 1280)
@@ -71,7 +73,7 @@ class FocusNet(nn.Module):
 
     def resized(self, patch_px: int) -> FocusNet:
         """The same network for another patch size: the dense layer is spread over the new grid, its sum kept."""
-        other = FocusNet(ModelSettings(self.settings.alpha, patch_px))
+        other = FocusNet(replace(self.settings, patch_px=patch_px))
         other.features.load_state_dict(self.features.state_dict())
         old, new = (-(-px // _TOTAL_STRIDE) for px in (self.settings.patch_px, patch_px))
         grid = self.head.weight.detach().view(1, _FEATURE_CHANNELS, old, old)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,11 +16,22 @@ class _Table(BaseModel):
 
 
 class SynthesisSettings(_Table):
-    """Which simulated pairs: `shards` files of `specimens_per_shard` random specimens each."""
+    """Which simulated pairs: `shards` files of `specimens_per_shard` random specimens each.
+
+    Attributes:
+        shards: files of pairs.
+        specimens_per_shard: random specimens in each.
+        validation_shards: the first so many are held out.
+        textures: images, by their names in the folder that `parfocal train --textures` gives, from which specimens are
+            made too.
+        textures_share: share of the specimens that are made from them.
+    """
 
     shards: int = Field(default=160, ge=2)
     specimens_per_shard: int = Field(default=60, ge=1)
     validation_shards: int = Field(default=6, ge=1)
+    textures: tuple[str, ...] = ()
+    textures_share: float = Field(default=0.3, ge=0, le=1)
 
     @model_validator(mode="after")
     def _leaves_some_to_train_on(self) -> SynthesisSettings:
@@ -61,6 +73,8 @@ class Recipe(_Table):
     Attributes:
         seed: of the pairs, the initial weights and the order.
         alpha: width of MobileNetV2.
+        input: what the network is shown: the paper's `difference`, or `contrast`, the difference and the mean on one
+            scale (docs/decisions/0005).
         batch: minibatch size.
         weight_decay: of AdamW.
         validate_every: minibatches between two looks at the held-out pairs; a checkpoint is written at each.
@@ -70,6 +84,7 @@ class Recipe(_Table):
 
     seed: int = 1
     alpha: float = Field(default=0.5, gt=0, le=1.4)
+    input: Literal["difference", "contrast"] = "difference"
     batch: int = Field(default=32, ge=2)
     weight_decay: float = Field(default=1e-2, ge=0)
     validate_every: int = Field(default=500, ge=1)

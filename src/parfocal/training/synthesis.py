@@ -1,12 +1,13 @@
 """Training pairs rendered from random specimens under random light, in the network's canonical scale.
 
-Each specimen gives a chain of planes Δ apart, so n planes make n − 1 pairs. The label is the defocus of the pair's
-second image against the specimen's own best focus (peak of the noise-free Tenengrad), in units of u.
+Each specimen gives a chain of frames Δ apart, so n frames make n − 1 pairs. Labels are the defocus of each frame
+against the specimen's own best focus (peak of the noise-free Tenengrad), in units of u.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -14,42 +15,58 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from parfocal.focus.difference import difference
 from parfocal.merit import find_best_focus
 from parfocal.optics.imaging import FieldLight, SlideOptics
 from parfocal.optics.objective import Objective
+from parfocal.optics.photograph import Photograph, read_photograph
 from parfocal.optics.samples import SAMPLES, Appearance, make_sample
 from parfocal.optics.sensor import Sensor
-from parfocal.optics.specimen import Topography
+from parfocal.optics.specimen import Specimen, Topography
 from parfocal.optics.transfer import Illumination
 
 PATCH_PX = 224
-PAIRS_PER_SPECIMEN = 8
+FRAMES_PER_SPECIMEN = 9
 _OBJECTIVES = (Objective(20, 0.75), Objective(40, 0.65))
 _KIND_SHARE = {"he-tissue": 0.36, "leaves": 0.14, "blood-smear": 0.18, "gram-smear": 0.18, "unstained": 0.14}
+DELTA_U = (2.0, 3.2)
+"""Smallest and largest distance of a pair, in units of u."""
+
 _MIN_SD = 1.2
-_DIFFERENCE_LIMIT = 127
+_ARRIVAL_ERROR_U = 0.17 / 0.81
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pairs ready for training.
+class Chains:
+    """Specimens ready for training.
 
     Attributes:
-        difference: (N, Y, X, 3) int8, `focus.difference.difference` held within ±127.
-        defocus_u: (N,) float32 defocus of the second image, in units of u.
-        sd: (N,) float32 standard deviation of the first image in grey levels.
+        frames: (S, F, Y, X, 3) uint8, F frames of each of S specimens at rising z.
+        defocus_u: (S, F) float32 true defocus of each frame, in units of u.
+        delta_u: (S,) float32 commanded distance of neighbouring frames, in units of u.
     """
 
-    difference: NDArray[np.int8]
+    frames: NDArray[np.uint8]
     defocus_u: NDArray[np.float32]
-    sd: NDArray[np.float32]
+    delta_u: NDArray[np.float32]
 
     def __len__(self) -> int:
-        return len(self.defocus_u)
+        return len(self.delta_u)
 
 
-def synthesise(folder: Path, shard: int, specimens: int, seed: int) -> Path:
+@dataclass(frozen=True)
+class Textures:
+    """Real images from which some of the specimens are made.
+
+    Attributes:
+        paths: the image files.
+        share: share of the specimens.
+    """
+
+    paths: tuple[Path, ...] = ()
+    share: float = 0.0
+
+
+def synthesise(folder: Path, shard: int, specimens: int, seed: int, textures: Textures = Textures()) -> Path:
     """Render one shard of pairs into `folder` and return its path; a shard that is there already is left alone.
 
     Args:
@@ -57,51 +74,53 @@ def synthesise(folder: Path, shard: int, specimens: int, seed: int) -> Path:
         shard: index of the shard; with the seed it fixes everything drawn.
         specimens: number of specimens to draw.
         seed: of the whole set.
+        textures: real images, if there are any.
+
+    Raises:
+        FileError: if a texture cannot be read.
     """
-    path = folder / f"pairs-{shard:04d}.npy"
+    path = folder / f"chains-{shard:04d}.npy"
     labels = path.with_suffix(".labels.npy")
     if labels.exists():
         return path
     rng = np.random.default_rng((seed, shard))
-    made: list[tuple[NDArray[np.int8], float, float]] = []
-    for _ in range(specimens):
-        made.extend(_specimen_pairs(rng))
-    pixels = open_memmap(path, mode="w+", dtype=np.int8, shape=(len(made), PATCH_PX, PATCH_PX, 3))
-    for index, (image, _, _) in enumerate(made):
-        pixels[index] = image
-    pixels.flush()
-    np.save(labels, np.array([(defocus, sd) for _, defocus, sd in made], dtype=np.float32).reshape(-1, 2))
+    shape = (specimens, FRAMES_PER_SPECIMEN, PATCH_PX, PATCH_PX, 3)
+    frames = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    known = np.zeros((specimens, FRAMES_PER_SPECIMEN + 1), dtype=np.float32)
+    for index in range(specimens):
+        frames[index], known[index, :-1], known[index, -1] = _chain(rng, textures)
+    frames.flush()
+    np.save(labels, known)
     return path
 
 
-def read_pairs(path: Path) -> Pairs:
-    """A shard, its pixels mapped and not read."""
+def read_chains(path: Path) -> Chains:
+    """A shard, all of it in memory: frames are drawn at random, and a mapped file would be read again and again."""
     labels = np.load(path.with_suffix(".labels.npy"))
-    return Pairs(np.load(path, mmap_mode="r"), labels[:, 0], labels[:, 1])
+    return Chains(np.load(path), labels[:, :-1], labels[:, -1])
 
 
-def _specimen_pairs(rng: np.random.Generator) -> list[tuple[NDArray[np.int8], float, float]]:
-    """The usable pairs of one random specimen: difference, defocus in u, sd of I1."""
-    objective = _OBJECTIVES[rng.integers(len(_OBJECTIVES))]
-    unit_um = objective.canonical_z_um
-    light = _random_light(rng, objective)
-    focus_um = find_best_focus(lambda z: light.plane(z, (1,))[..., 0], 0.0, 8 * unit_um, 0.25 * 1.21 / 0.81 * unit_um)
-    if focus_um is None:
-        return []
-    sensor = _random_sensor(rng)
-    camera = _Camera(light, sensor, rng)
-    delta_um = rng.uniform(2.2, 2.9) * unit_um
-    start_um = focus_um + _random_start_u(rng) * unit_um
-    pairs = []
-    error_um = 0.24 / 0.81 * unit_um / np.sqrt(2)
-    planes_um = start_um + delta_um * np.arange(PAIRS_PER_SPECIMEN + 1) + np.clip(rng.normal(0, error_um, 9), -0.6, 0.6)
-    frames = [camera.expose(z) for z in planes_um]
-    for first, second, z_um in zip(frames[:-1], frames[1:], planes_um[1:], strict=True):
-        sd = float(first.std())
-        if sd >= _MIN_SD:
-            image = np.clip(difference(first, second), -_DIFFERENCE_LIMIT, _DIFFERENCE_LIMIT).astype(np.int8)
-            pairs.append((image, float((z_um - focus_um) / unit_um), sd))
-    return pairs
+def _chain(rng: np.random.Generator, textures: Textures) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
+    """Frames of one random specimen that shows something: (F, Y, X, 3), their defocus in u, and Δ in u."""
+    while True:
+        objective = _OBJECTIVES[rng.integers(len(_OBJECTIVES))]
+        unit_um = objective.canonical_z_um
+        light = _random_light(rng, objective, textures)
+        step_um = 0.25 * 1.21 / 0.81 * unit_um
+        focus_um = find_best_focus(partial(_green, light), 0.0, 8 * unit_um, step_um)
+        if focus_um is None:
+            continue
+        camera = _Camera(light, _random_sensor(rng), rng)
+        delta_u = float(rng.uniform(*DELTA_U))
+        error_u = np.clip(rng.normal(0, _ARRIVAL_ERROR_U, FRAMES_PER_SPECIMEN), -0.6, 0.6)
+        defocus_u = _random_start_u(rng) + delta_u * np.arange(FRAMES_PER_SPECIMEN) + error_u
+        frames = np.stack([camera.expose(focus_um + defocus * unit_um) for defocus in defocus_u])
+        if frames.std(axis=(1, 2)).mean() >= _MIN_SD:
+            return frames, defocus_u, delta_u
+
+
+def _green(light: FieldLight, z_um: float) -> NDArray[np.float32]:
+    return light.plane(z_um, (1,))[..., 0]
 
 
 def _random_start_u(rng: np.random.Generator) -> float:
@@ -112,7 +131,7 @@ def _random_start_u(rng: np.random.Generator) -> float:
     return float(rng.uniform(-25, -13) if kind < 0.92 else rng.uniform(-5, 1))
 
 
-def _random_light(rng: np.random.Generator, objective: Objective) -> FieldLight:
+def _random_light(rng: np.random.Generator, objective: Objective, textures: Textures) -> FieldLight:
     """A window of PATCH_PX² pixels of about the canonical size, on a random specimen under random optics."""
     unit_um = objective.canonical_z_um
     shift = rng.uniform(0.0, 0.5) * unit_um
@@ -122,14 +141,71 @@ def _random_light(rng: np.random.Generator, objective: Objective) -> FieldLight:
         spherical_waves=float(np.clip(rng.normal(0, 0.06), -0.15, 0.15)),
         focal_shift_um=(shift, 0.0, -shift * rng.uniform(0.3, 1.2)),
     )
+    pixel_um = objective.canonical_pixel_um * rng.uniform(0.85, 1.18)
+    if textures.paths and rng.random() < textures.share:
+        x_um, y_um, specimen = _random_photograph(rng, textures.paths, objective)
+    else:
+        x_um, y_um, specimen = _random_sample(rng, unit_um)
+    return SlideOptics(specimen, illumination).field(x_um, y_um, (PATCH_PX, PATCH_PX), pixel_um)
+
+
+def _random_sample(rng: np.random.Generator, unit_um: float) -> tuple[float, float, Specimen]:
+    """A place (x, y) in µm on a random sample that is in focus there at about 0."""
     kind = str(rng.choice(list(_KIND_SHARE), p=list(_KIND_SHARE.values())))
-    x_um, y_um = rng.uniform(-5000, 5000, 2)
+    x_um, y_um = (float(value) for value in rng.uniform(-5000, 5000, 2))
+    relief = _random_relief(rng, x_um, y_um, unit_um)
+    return x_um, y_um, make_sample(kind, int(rng.integers(2**31)), relief, _random_appearance(rng, kind, unit_um))
+
+
+def _random_relief(rng: np.random.Generator, x_um: float, y_um: float, unit_um: float) -> Topography:
     tilt = rng.normal(0, 2.5, 2)
     level_um = -float(tilt @ (x_um, y_um)) / 1000  # the window's centre is in focus at about 0
-    relief = Topography(base_um=level_um, tilt_um_per_mm=(float(tilt[0]), float(tilt[1])))
-    sample = make_sample(kind, int(rng.integers(2**31)), relief, _random_appearance(rng, kind, unit_um))
-    pixel_um = objective.canonical_pixel_um * rng.uniform(0.85, 1.18)
-    return SlideOptics(sample, illumination).field(float(x_um), float(y_um), (PATCH_PX, PATCH_PX), pixel_um)
+    return Topography(
+        seed=int(rng.integers(2**31)),
+        base_um=level_um,
+        tilt_um_per_mm=(float(tilt[0]), float(tilt[1])),
+        roughness_um=float(rng.uniform(0, 0.6) * unit_um) if rng.random() < 0.3 else 0.0,
+        roughness_cell_um=float(rng.uniform(25, 200)),
+    )
+
+
+def _random_photograph(
+    rng: np.random.Generator, paths: tuple[Path, ...], objective: Objective
+) -> tuple[float, float, Specimen]:
+    """A place (x, y) in µm on a real image, its stain, scale, sharpness and depth changed at random."""
+    density = _density(paths[rng.integers(len(paths))])
+    pixel_um = objective.canonical_pixel_um * float(np.exp(rng.uniform(np.log(0.7), np.log(2.0))))
+    rows, columns = density.shape[:2]
+    window_px = PATCH_PX * objective.canonical_pixel_um / pixel_um
+    x_um, y_um = (float((rng.random() - 0.5) * max(n - window_px, 0) * pixel_um) for n in (columns, rows))
+    # Only the part that is seen; the centre of what is cut out stays where it was.
+    reach = int(0.75 * window_px) + 40
+    centre_row, centre_column = rows / 2 + y_um / pixel_um, columns / 2 + x_um / pixel_um
+    top, left = (max(0, int(centre - reach)) for centre in (centre_row, centre_column))
+    seen = density[top : top + 2 * reach, left : left + 2 * reach]
+    x_um = (centre_column - left - seen.shape[1] / 2) * pixel_um
+    y_um = (centre_row - top - seen.shape[0] / 2) * pixel_um
+    mixing = np.eye(3) * rng.uniform(0.5, 1.3) + rng.normal(0, 0.12, (3, 3))
+    if rng.random() < 0.2:
+        mixing = np.repeat(mixing.mean(axis=1, keepdims=True), 3, axis=1)
+    stained = np.maximum(seen @ mixing.astype(np.float32), 0.0)
+    blur_px = rng.uniform(0.0, 1.2)
+    if blur_px > 0.3:
+        stained = cv2.GaussianBlur(stained, (0, 0), blur_px)
+    unit_um = objective.canonical_z_um
+    specimen = Photograph(
+        stained.astype(np.float32),
+        pixel_um,
+        _random_relief(rng, x_um, y_um, unit_um),
+        thickness_um=float(rng.uniform(0, 3) * unit_um),
+        phase_per_density=float(rng.uniform(0, 1.5)),
+    )
+    return x_um, y_um, specimen
+
+
+@lru_cache(maxsize=32)
+def _density(path: Path) -> NDArray[np.float32]:
+    return read_photograph(path, 0.5, Topography()).density
 
 
 def _random_appearance(rng: np.random.Generator, kind: str, unit_um: float) -> Appearance:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,15 +22,17 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from parfocal.errors import FileError
-from parfocal.focus.difference import standardise
+from parfocal.focus.difference import PREPARATIONS
 from parfocal.training.export import export_onnx
 from parfocal.training.loss import weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
-from parfocal.training.synthesis import Pairs, read_pairs, synthesise
+from parfocal.training.synthesis import Chains, Textures, read_chains, synthesise
 
 _VALIDATION_STRIDE = 4
 _GREY_SHARE = 0.15
+_SPECTRUM_SHARE = 0.4
+_CHANNELS = {"difference": 3, "contrast": 6}
 
 Progress = Callable[[str, int, int, str], None]
 """Called with what is being done, how much of it is done, of how much, and a remark."""
@@ -53,26 +56,27 @@ class _Place:
     history: tuple[dict[str, Any], ...] = ()
 
 
-def train(recipe: Recipe, out: Path, progress: Progress) -> Path:
+def train(recipe: Recipe, out: Path, progress: Progress, textures: Path | None = None) -> Path:
     """Train a network by a recipe and export it.
 
     Args:
         recipe: what to do.
         out: folder for pairs, checkpoint and network; what is there already is not done again.
         progress: is told how it goes.
+        textures: folder of the recipe's textures; None if it names none.
 
     Returns:
         Path of the ONNX file.
 
     Raises:
-        FileError: if the folder cannot be written, or holds the checkpoint of another recipe.
+        FileError: if the folder cannot be written or holds the checkpoint of another recipe, or a texture is missing.
     """
     try:
         (out / "pairs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"training folder {out} cannot be made: {error.strerror}") from error
     net, place, optimiser_state = _start(recipe, out)
-    shards = _synthesise_all(recipe, out / "pairs", progress)
+    shards = _synthesise_all(recipe, out / "pairs", _textures(recipe, textures), progress)
     held_out = recipe.synthesis.validation_shards
     fresh, known = shards[held_out:], shards[:held_out]
     for index in range(place.stage, len(recipe.stages)):
@@ -86,19 +90,35 @@ def train(recipe: Recipe, out: Path, progress: Progress) -> Path:
     return export_onnx(net, out / "network.onnx", contract)
 
 
-def _synthesise_all(recipe: Recipe, folder: Path, progress: Progress) -> list[Pairs]:
+def _textures(recipe: Recipe, folder: Path | None) -> Textures:
+    """The recipe's textures, found in the folder."""
+    settings = recipe.synthesis
+    if not settings.textures:
+        return Textures()
+    if folder is None:
+        raise FileError(
+            f"the recipe makes specimens from {len(settings.textures)} images: say where with --textures DIR"
+        )
+    paths = tuple(folder / name for name in settings.textures)
+    for path in paths:
+        if not path.is_file():
+            raise FileError(f"texture {path} is missing")
+    return Textures(paths, settings.textures_share)
+
+
+def _synthesise_all(recipe: Recipe, folder: Path, textures: Textures, progress: Progress) -> list[Chains]:
     """All shards, rendered by one process per core."""
     settings = recipe.synthesis
-    jobs = [(folder, shard, settings.specimens_per_shard, recipe.seed) for shard in range(settings.shards)]
+    jobs = [(folder, shard, settings.specimens_per_shard, recipe.seed, textures) for shard in range(settings.shards)]
     with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(jobs))) as pool:
         paths = []
         for path in pool.imap(_synthesise_job, jobs):
             paths.append(path)
             progress("rendering pairs", len(paths), len(jobs), "")
-    return [read_pairs(path) for path in paths]
+    return [read_chains(path) for path in paths]
 
 
-def _synthesise_job(job: tuple[Path, int, int, int]) -> Path:
+def _synthesise_job(job: tuple[Path, int, int, int, Textures]) -> Path:
     return synthesise(*job)
 
 
@@ -107,7 +127,7 @@ def _run_stage(
     stage: Stage,
     place: _Place,
     optimiser_state: dict[str, Any] | None,
-    shards: tuple[list[Pairs], list[Pairs]],
+    shards: tuple[list[Chains], list[Chains]],
     recipe: Recipe,
     out: Path,
     progress: Progress,
@@ -127,7 +147,7 @@ def _run_stage(
         rng = np.random.default_rng((recipe.seed, place.stage, place.batch))
         until = min(last, (place.batch // recipe.validate_every + 1) * recipe.validate_every)
         chosen = _choose(fresh, recipe.batch * (until - place.batch), stage, rng)
-        for patches, defocus, sd in _batches(fresh, chosen, recipe.batch, stage.patch_px, rng):
+        for patches, defocus, sd in _batches(fresh, chosen, recipe, stage.patch_px, rng):
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate * _schedule(place.batch / stage.batches)
             loss = weighted_loss(net(patches), defocus, sd, by_distance=stage.by_distance)
@@ -139,7 +159,7 @@ def _run_stage(
             place.batch += 1
             if place.batch % 20 == 0:
                 progress(what, place.batch, last, f"loss {running:.4f}")
-        result = validate(net, known)
+        result = validate(net, known, recipe.input)
         net.train()
         entry = {"stage": place.stage, "batch": place.batch, "loss": running, **asdict(result)}
         place.history = (*place.history, entry)
@@ -153,56 +173,82 @@ def _schedule(done: float) -> float:
     return min(done / 0.05, 1.0) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _choose(shards: list[Pairs], count: int, stage: Stage, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(count, 2) shard and row of pairs in random order; no pair comes twice before all came once."""
-    known = np.concatenate([np.stack([np.full(len(p), i), np.arange(len(p))], 1) for i, p in enumerate(shards)])
+def _choose(shards: list[Chains], count: int, stage: Stage, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(count, 3) shard, specimen and second frame of pairs in random order; none comes twice before all came once."""
+    known = np.concatenate([_pairs_of(chains, shard) for shard, chains in enumerate(shards)])
     if stage.near_u is not None:
-        defocus = np.concatenate([p.defocus_u for p in shards])
+        defocus = np.array([shards[shard].defocus_u[row, second] for shard, row, second in known])
         near = (defocus >= stage.near_u[0]) & (defocus <= stage.near_u[1])
         known = known[near | (rng.random(len(known)) < stage.far_share)]
     rounds = [rng.permutation(known) for _ in range(-(-count // len(known)))]
     return np.concatenate(rounds)[:count]
 
 
+def _pairs_of(chains: Chains, shard: int) -> NDArray[np.int64]:
+    """(N, 3) shard, specimen and second frame of all pairs of a shard."""
+    row, second = np.mgrid[: len(chains), 1 : chains.frames.shape[1]].reshape(2, -1)
+    return np.stack([np.full_like(row, shard), row, second], axis=1)
+
+
 def _batches(
-    shards: list[Pairs], chosen: NDArray[np.int64], size: int, patch_px: int, rng: np.random.Generator
+    shards: list[Chains], chosen: NDArray[np.int64], recipe: Recipe, patch_px: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Minibatches of the chosen pairs, cropped, turned and flipped at random; a few made grey."""
-    for start in range(0, len(chosen), size):
-        batch = chosen[start : start + size]
-        patches = np.stack([_augment(shards[shard].difference[row], patch_px, rng) for shard, row in batch])
-        defocus = np.array([shards[shard].defocus_u[row] for shard, row in batch], dtype=np.float32)
-        sd = np.array([shards[shard].sd[row] for shard, row in batch], dtype=np.float32)
-        tensor = torch.from_numpy(patches).contiguous(memory_format=torch.channels_last)
-        yield tensor, torch.from_numpy(defocus), torch.from_numpy(sd)
+    """Minibatches of the chosen pairs, cropped, turned, flipped and changed at random."""
+    for start in range(0, len(chosen), recipe.batch):
+        patches, defocus, sd = [], [], []
+        for shard, row, second in chosen[start : start + recipe.batch]:
+            chains = shards[shard]
+            pair = _crop(chains.frames[row, second - 1 : second + 1], patch_px, rng)
+            patches.append(PREPARATIONS[recipe.input](pair[0], pair[1], float(chains.delta_u[row])))
+            patches[-1] = _change_spectrum(patches[-1], rng)
+            defocus.append(chains.defocus_u[row, second])
+            sd.append(float(pair[0].std()))
+        tensor = torch.from_numpy(np.stack(patches)).contiguous(memory_format=torch.channels_last)
+        yield tensor, torch.tensor(defocus, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32)
 
 
-def _augment(image: NDArray[np.int8], patch_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A random crop of a difference image, turned and flipped, standardised: float32 (3, P, P)."""
-    top, left = rng.integers(0, image.shape[0] - patch_px + 1, 2)
-    crop = np.rot90(image[top : top + patch_px, left : left + patch_px], int(rng.integers(4)))
+def _crop(pair: NDArray[np.uint8], patch_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The same random crop of both images (2, Y, X, 3), turned and flipped; some are made grey."""
+    top, left = rng.integers(0, pair.shape[1] - patch_px + 1, 2)
+    crop = np.rot90(pair[:, top : top + patch_px, left : left + patch_px], int(rng.integers(4)), axes=(1, 2))
     if rng.random() < 0.5:
-        crop = crop[:, ::-1]
+        crop = crop[:, :, ::-1]
     if rng.random() < _GREY_SHARE:
-        crop = np.repeat(crop.astype(np.int16).mean(axis=2, keepdims=True), 3, axis=2).astype(np.int16)
-    return standardise(crop)
+        crop = np.repeat(crop.mean(axis=3, keepdims=True).round().astype(np.uint8), 3, axis=3)
+    return np.ascontiguousarray(crop)
 
 
-def validate(net: FocusNet, shards: list[Pairs]) -> Validation:
+def _change_spectrum(patch: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A band lifted or lowered in some patches (C, P, P), as a specimen with another spectrum would have it."""
+    if rng.random() >= _SPECTRUM_SHARE:
+        return patch
+    image = np.ascontiguousarray(patch.transpose(1, 2, 0))
+    size_px = float(np.exp(rng.uniform(np.log(0.6), np.log(4.0))))
+    image = image + np.float32(rng.uniform(-0.9, 0.8)) * (image - cv2.GaussianBlur(image, (0, 0), size_px))
+    scale = np.sqrt(np.mean(image[..., -3:] ** 2, axis=(0, 1)))  # of the difference, or of the mean where there is one
+    scale = np.tile(np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0), image.shape[2] // 3)
+    return np.asarray((image * scale).transpose(2, 0, 1), dtype=np.float32)
+
+
+def validate(net: FocusNet, shards: list[Chains], preparation: str) -> Validation:
     """Error of a network on every fourth pair, the central crop of each; weights are not used."""
     net.eval()
     size, errors, truth = net.settings.patch_px, [], []
+    known = np.concatenate([_pairs_of(chains, shard) for shard, chains in enumerate(shards)])[::_VALIDATION_STRIDE]
     with torch.no_grad():
-        for pairs in shards:
-            edge = (pairs.difference.shape[1] - size) // 2
-            rows = np.arange(0, len(pairs), _VALIDATION_STRIDE)
-            for chosen in np.array_split(rows, -(-len(rows) // 32)):
-                crops = pairs.difference[chosen, edge : edge + size, edge : edge + size]
-                patches = torch.from_numpy(np.stack([standardise(crop) for crop in crops]))
-                predicted = net(patches.contiguous(memory_format=torch.channels_last)).numpy()
-                errors.append(predicted - pairs.defocus_u[chosen])
-                truth.append(pairs.defocus_u[chosen])
-    error, defocus = np.concatenate(errors), np.concatenate(truth)
+        for chosen in np.array_split(known, -(-len(known) // 32)):
+            patches = []
+            for shard, row, second in chosen:
+                chains = shards[shard]
+                edge = (chains.frames.shape[2] - size) // 2
+                pair = chains.frames[row, second - 1 : second + 1, edge : edge + size, edge : edge + size]
+                first, last = (np.ascontiguousarray(image) for image in pair)
+                patches.append(PREPARATIONS[preparation](first, last, float(chains.delta_u[row])))
+                truth.append(chains.defocus_u[row, second])
+            tensor = torch.from_numpy(np.stack(patches)).contiguous(memory_format=torch.channels_last)
+            errors.append(net(tensor).numpy())
+    defocus = np.array(truth)
+    error = np.concatenate(errors) - defocus
     near, far = np.abs(defocus) <= 8, np.abs(defocus) > 1
     wrong = np.sign(defocus + error) != np.sign(defocus)
     return Validation(float(np.abs(error).mean()), float(np.abs(error[near]).mean()), float(wrong[far].mean()))
@@ -228,7 +274,7 @@ def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] 
     torch.manual_seed(recipe.seed)
     path = out / "checkpoint.pt"
     if not path.exists():
-        return FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px)), _Place(), None
+        return FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px, _CHANNELS[recipe.input])), _Place(), None
     try:
         state = torch.load(path, weights_only=True)
         # Through the model, so that a key which came later counts with its default.
@@ -239,6 +285,6 @@ def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] 
     if made_by != recipe:
         raise FileError(f"checkpoint {path} was made by another recipe: choose another folder, or that recipe")
     place = _Place(state["stage"], state["batch"], tuple(state["history"]))
-    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[place.stage].patch_px))
+    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[place.stage].patch_px, _CHANNELS[recipe.input]))
     net.load_state_dict(state["net"])
     return net, place, state["optimiser"]
