@@ -41,10 +41,11 @@ class FocusPrediction:
     """What the network says about a pair.
 
     Attributes:
-        defocus_um: of the second image, the sd-weighted mean over the patches, in µm.
+        defocus_um: of the second image, the weighted mean over the patches, in µm. A network on differences has the
+            paper's weights, `patch_sd`; one that sees the mean too is weighted by detail, and so is its spread.
         spread_um: standard deviation of the patch predictions in µm; nan where there is one patch only.
         patch_defocus_um: each patch's prediction in µm.
-        patch_sd: standard deviation of each patch of I1 in grey levels: the weights.
+        patch_sd: standard deviation of each patch of I1 in grey levels; the paper's weights (section 4.3.3).
         image_sd: see `PairContrast`.
         difference_sd: see `PairContrast`.
     """
@@ -140,12 +141,19 @@ class FocusPredictor:
         prepare = PREPARATIONS[self.contract.input]
         inputs = np.stack([prepare(a, b, delta_um / self._unit_um) for a, b in pairs])
         predicted_um = self._session.run(None, {self.contract.input: inputs})[0].astype(np.float64) * self._unit_um
-        weights = np.array([_sd(a) for a, _ in pairs])
+        deviations = np.array([_sd(a) for a, _ in pairs])
+        by_detail = self.contract.input == "contrast"
+        weights = np.array([_detail(a, b) for a, b in pairs]) if by_detail else deviations
+        defocus_um = _weighted_mean(predicted_um, weights)
+        spread_weights = weights if by_detail else np.ones(len(pairs))
+        variance_um2 = _weighted_mean(
+            (predicted_um - _weighted_mean(predicted_um, spread_weights)) ** 2, spread_weights
+        )
         return FocusPrediction(
-            defocus_um=float(np.average(predicted_um, weights=np.maximum(weights, 1e-6))),
-            spread_um=float(np.std(predicted_um)) if len(pairs) > 1 else math.nan,
+            defocus_um=defocus_um,
+            spread_um=math.sqrt(variance_um2) if len(pairs) > 1 else math.nan,
             patch_defocus_um=tuple(predicted_um.tolist()),
-            patch_sd=tuple(weights.tolist()),
+            patch_sd=tuple(deviations.tolist()),
             image_sd=max(flattened_sd(a) for a, _ in pairs),
             difference_sd=max(_sd(image) for image in differences),
         )
@@ -255,6 +263,22 @@ def _sd(patch: NDArray[np.uint8] | NDArray[np.int16]) -> float:
     return float(np.sqrt(np.mean(cv2.meanStdDev(patch)[1] ** 2)))
 
 
+def _weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    return float(np.average(values, weights=np.maximum(weights, 1e-6)))
+
+
+def _detail(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Variance in grey levels² of the mean of two patches in the band that defocus changes: what a patch can know.
+
+    A patch's standard deviation also counts stain that is the same at any z. Where a slide has bare glass and tissue in
+    one field, that gives a say to patches that see nothing.
+    """
+    mean = (first.astype(np.float32) + second) / 2
+    band = cv2.GaussianBlur(mean, (0, 0), _FINE_PX) - cv2.GaussianBlur(mean, (0, 0), _COARSE_PX)
+    return float(np.mean(band * band))
+
+
+_FINE_PX, _COARSE_PX = 1.0, 4.0
 _COARSE = 14
 _axis = (np.arange(_COARSE) + 0.5) / _COARSE - 0.5
 _x, _y = (grid.ravel() for grid in np.meshgrid(_axis, _axis))
