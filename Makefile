@@ -1,7 +1,7 @@
 # make scan    scan the default simulated slide into first-slide/
 # make test    the default tests, without torch (under 5 minutes)
 # make check   everything that runs without hardware (under 18 minutes)
-# make train   train the shipped network again (hours)
+# make train TEXTURES=DIR   train by the recipe of the shipped network (hours)
 # make docs    the documentation as HTML, in docs/_build/html
 # make clean   remove what the other targets made, except the environment and training/
 
@@ -56,7 +56,7 @@ benchmark: $(VENV)/.base
 	$(BIN)/parfocal benchmark backlash
 
 train: $(VENV)/.train
-	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/first-network.toml --out training
+	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/second-network.toml --textures "$(TEXTURES)" --out training
 
 clean:
 	rm -rf build dist docs/_build first-slide .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
