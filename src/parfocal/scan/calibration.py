@@ -24,7 +24,7 @@ _LEAST_SLOPE = 0.1
 
 _OFFSET_PLANES_PER_DELTA = 4
 _OFFSET_DELTAS = (2.5, 1.5)  # how far below and above the sweep's peak, in units of Δ
-_OFFSET_PAIRS_DELTAS = (-1.25, 0.0)  # where the second images of the pairs lie, likewise
+_OFFSET_PAIRS_DELTAS = (-1.1, -0.4)  # where the second images of the pairs lie, likewise: where a scan takes them
 _PEAK_DELTAS = 0.8  # half width of the stretch that the parabola is fitted to, likewise
 _FOCUS_PX = 448  # side of the square on which best focus is defined, in canonical pixels
 
