@@ -127,7 +127,6 @@ def build_report(
             "max_error_px": stitched.max_error_px,
         },
         "slide": stitched.slide_path.name,
-        "network_offset_um": summary.network_offset_um,
         "sweep": summary.sweep.to_json(),
         "settings": header.settings,
         "field_errors_um": {str(truth.index): round(truth.error_um, 4) for truth in truths if truth.is_tissue},

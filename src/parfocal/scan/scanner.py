@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.base import Truth
 from parfocal.devices.microscope import Microscope
@@ -16,16 +14,14 @@ from parfocal.focus.controller import FocusResult, FocusSettings, focus_field
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import SweepResult, initial_focus
 from parfocal.focus.surface import FocusSurface
-from parfocal.scan.calibration import CHECK_IMAGES, CorrectedPredictor, check_backlash, measure_offset
+from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldRecord, FieldsWriter
 
 _FLOOR_FACTOR = 1.15
 _SWEEPS_AT_MOST = 4
-_OFFSET_FIELDS = 3
-_OFFSET_ERROR_UM = 0.2
-_OFFSET_PRIOR_UM = 0.2
+_RICH_FIELDS = 3
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,11 @@ class ScanSummary:
         images: all exposures.
         modelled_time_s: instrument time from the first move to the last frame.
         sweep: how the initial focal plane was found.
-        network_offset_um: what was added to every predicted defocus, measured on this slide, in µm.
     """
 
     images: int
     modelled_time_s: float
     sweep: SweepResult
-    network_offset_um: float
 
 
 OnField = Callable[[FieldRecord, ScanProgress], None]
@@ -103,7 +97,7 @@ def scan_fields(
         raise ScanStoppedError(f"stopped after {run.fields_done} of {len(plan)} fields: {error}") from error
     except KeyboardInterrupt as error:
         raise ScanStoppedError(f"interrupted after {run.fields_done} of {len(plan)} fields") from error
-    return ScanSummary(run.images, microscope.clock.now_s - began_s, sweep, run.offset_um)
+    return ScanSummary(run.images, microscope.clock.now_s - began_s, sweep)
 
 
 class _Run:
@@ -127,7 +121,6 @@ class _Run:
         self._z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
         self._surface = FocusSurface(0.0)
         self.images = 0
-        self.offset_um = 0.0
         self.fields_done = 0
         self._in_doubt = 0
 
@@ -149,24 +142,7 @@ class _Run:
         excess_um = check_backlash(self._microscope, self._z, sweep, self._settings.sweep.merit)
         self.images += CHECK_IMAGES if excess_um is not None else 0
         self._surface = FocusSurface(sweep.z_um)
-        self._correct_predictor(candidates, sweep.z_um)
         return sweep
-
-    def _correct_predictor(self, candidates: list[PlannedField], focus_um: float) -> None:
-        """Take the network's mean error on this slide out, as the best candidates show it."""
-        offsets_um = []
-        for planned in candidates[:_OFFSET_FIELDS]:
-            self._xy.move_to(planned.x_um, planned.y_um)
-            measured = measure_offset(self._microscope, self._z, self._predictor, focus_um)
-            self.images += measured.images
-            if measured.offset_um is not None:
-                offsets_um.append(measured.offset_um)
-        if offsets_um:
-            # Few fields that disagree say little: the mean is drawn towards 0 as far as its own error asks for.
-            error_um2 = float(np.var(offsets_um)) / len(offsets_um) + _OFFSET_ERROR_UM**2 / len(offsets_um)
-            trust = _OFFSET_PRIOR_UM**2 / (_OFFSET_PRIOR_UM**2 + error_um2)
-            self.offset_um = trust * float(np.mean(offsets_um))
-            self._predictor = CorrectedPredictor(self._predictor, self.offset_um)
 
     def _promising(self) -> list[PlannedField]:
         """Up to four fields on which to sweep, richest first; the plan is gone through until three are rich enough."""
@@ -177,7 +153,7 @@ class _Run:
             self.images += 1
             contrast = self._predictor.measure(frame, frame).image_sd
             seen.append((contrast, planned))
-            if sum(known >= 3 * self._focus_settings.empty_sd for known, _ in seen) >= _OFFSET_FIELDS:
+            if sum(known >= 3 * self._focus_settings.empty_sd for known, _ in seen) >= _RICH_FIELDS:
                 break
         seen.sort(key=lambda entry: -entry[0])
         return [planned for _, planned in seen[:_SWEEPS_AT_MOST]]
