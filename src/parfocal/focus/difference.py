@@ -84,3 +84,6 @@ Preparation = Callable[[NDArray[np.uint8], NDArray[np.uint8], float], NDArray[np
 
 PREPARATIONS: dict[str, Preparation] = {"difference": paper_input, "contrast": contrast}
 """What a network can be shown, by the name of its input."""
+
+CHANNELS = {"difference": 3, "contrast": 6}
+"""Channels of each input."""

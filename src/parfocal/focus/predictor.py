@@ -14,13 +14,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.focus.difference import PREPARATIONS, difference
+from parfocal.focus.difference import CHANNELS, PREPARATIONS, difference
 from parfocal.optics.objective import Objective
 
 MAX_NETWORK_BYTES = 64 * 2**20
 _SAME_SCALE = 0.02
 _RICHEST_PATCHES = 4
-_CHANNELS = {"difference": 3, "contrast": 6}
 
 
 @dataclass(frozen=True)
@@ -235,9 +234,9 @@ def _contract(path: Path, session: onnxruntime.InferenceSession) -> NetworkContr
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FileError(f"network {path} does not carry Parfocal's contract in its metadata ({error})") from error
-    if contract.input not in _CHANNELS:
-        raise FileError(f"network {path} wants {contract.input!r}, not one of {', '.join(_CHANNELS)}")
-    given, channels = session.get_inputs()[0], _CHANNELS[contract.input]
+    if contract.input not in CHANNELS:
+        raise FileError(f"network {path} wants {contract.input!r}, not one of {', '.join(CHANNELS)}")
+    given, channels = session.get_inputs()[0], CHANNELS[contract.input]
     if given.name != contract.input or given.shape[1:] != [channels, contract.patch_px, contract.patch_px]:
         raise FileError(
             f"network {path} takes {given.name} {given.shape}, its contract says {contract.input}, "

@@ -10,11 +10,11 @@ import onnx
 import torch
 
 from parfocal import __version__
+from parfocal.focus.difference import CHANNELS
 from parfocal.training.model import FocusNet
 from parfocal.training.synthesis import DELTA_U
 
 RANGE_U = 20.0
-INPUTS = {3: "difference", 6: "contrast"}
 
 
 def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
@@ -31,7 +31,7 @@ def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
     size = net.settings.patch_px
     channels = net.settings.channels
     example = torch.zeros(1, channels, size, size)
-    input_name = INPUTS[channels]
+    input_name = next(name for name, count in CHANNELS.items() if count == channels)
     aside = path.with_suffix(".new")
     torch.onnx.export(
         net,

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from parfocal.errors import FileError
-from parfocal.focus.difference import PREPARATIONS
+from parfocal.focus.difference import CHANNELS, PREPARATIONS
 from parfocal.training.export import export_onnx
 from parfocal.training.loss import weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
@@ -32,7 +32,6 @@ from parfocal.training.synthesis import Chains, Textures, read_chains, synthesis
 _VALIDATION_STRIDE = 4
 _GREY_SHARE = 0.15
 _SPECTRUM_SHARE = 0.4
-_CHANNELS = {"difference": 3, "contrast": 6}
 
 Progress = Callable[[str, int, int, str], None]
 """Called with what is being done, how much of it is done, of how much, and a remark."""
@@ -274,7 +273,7 @@ def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] 
     torch.manual_seed(recipe.seed)
     path = out / "checkpoint.pt"
     if not path.exists():
-        return FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px, _CHANNELS[recipe.input])), _Place(), None
+        return FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px, CHANNELS[recipe.input])), _Place(), None
     try:
         state = torch.load(path, weights_only=True)
         # Through the model, so that a key which came later counts with its default.
@@ -285,6 +284,6 @@ def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] 
     if made_by != recipe:
         raise FileError(f"checkpoint {path} was made by another recipe: choose another folder, or that recipe")
     place = _Place(state["stage"], state["batch"], tuple(state["history"]))
-    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[place.stage].patch_px, _CHANNELS[recipe.input]))
+    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[place.stage].patch_px, CHANNELS[recipe.input]))
     net.load_state_dict(state["net"])
     return net, place, state["optimiser"]
