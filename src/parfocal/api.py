@@ -24,7 +24,7 @@ from parfocal.scan.scanner import ScanProgress, scan_fields
 from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Verdict
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
-from parfocal.stacks import read_stack
+from parfocal.stacks.recorded import read_stack
 
 __all__ = ["Instrument", "Slide", "focus_field", "open_microscope", "scan"]
 

@@ -6,7 +6,7 @@ from parfocal.devices.base import RecordedZ
 from parfocal.devices.replay import replay_microscope
 from parfocal.errors import SettingsError
 from parfocal.optics.objective import Objective
-from parfocal.stacks import RecordedStack
+from parfocal.stacks.recorded import RecordedStack
 
 OBJECTIVE = Objective(20, 0.75)
 DELTA_UM = 2.0

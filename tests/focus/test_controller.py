@@ -13,7 +13,7 @@ from parfocal.devices.replay import replay_microscope
 from parfocal.errors import BudgetError, InstrumentError, LimitError, StageStuckError
 from parfocal.focus.controller import FocusSettings, focus_field
 from parfocal.optics.objective import Objective
-from parfocal.stacks import RecordedStack
+from parfocal.stacks.recorded import RecordedStack
 
 SETTINGS = FocusSettings()
 FOCUS_UM = 4.0

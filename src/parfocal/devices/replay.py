@@ -12,7 +12,7 @@ from parfocal.devices.microscope import Microscope
 from parfocal.devices.simulated import SimulatedLamp, VirtualClock
 from parfocal.errors import SettingsError
 from parfocal.optics.objective import Objective
-from parfocal.stacks import RecordedStack
+from parfocal.stacks.recorded import RecordedStack
 
 _STEPS_PER_DELTA = 2
 _SHORTEST_PAIR = 0.9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parfocal.errors import FileError
-from parfocal.stacks import RecordedStack, read_stack
+from parfocal.stacks.recorded import RecordedStack, read_stack
 
 RECORDED = Path(__file__).parents[2] / "shared" / "data" / "stacks"
 

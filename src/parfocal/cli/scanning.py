@@ -1,66 +1,18 @@
-"""The command line. Each command imports what it needs when it runs, so that `parfocal --help` is instant."""
+"""Commands that move a microscope, and what becomes of its fields: scan, focus, stitch, info."""
 
 from __future__ import annotations
 
 import json
 import re
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import click
 
-from parfocal import __version__
-from parfocal.errors import InputError, ParfocalError, ScanStoppedError, SettingsError
+from parfocal.cli.terminal import Bars, json_option, network_option, show, terminable
+from parfocal.errors import SettingsError
 
-if TYPE_CHECKING:
-    from parfocal.scan.scanner import ScanProgress
-
-EXIT_BAD_INPUT = 2
-EXIT_STOPPED = 3
 _MAX_SIDE_MM = 200.0
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-_network_option = click.option(
-    "--network", type=click.Path(path_type=Path), help="ONNX file to focus with, instead of Parfocal's own."
-)
-
-
-def main() -> None:
-    """Run the command line; errors become one line on stderr and an exit code."""
-    try:
-        code = cli.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_BAD_INPUT)
-    except click.Abort:
-        _fail("interrupted", EXIT_STOPPED)
-    except InputError as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-    except ParfocalError as error:
-        _fail(str(error), EXIT_STOPPED)
-    sys.exit(code or 0)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo("parfocal: " + " ".join(message.split()), err=True)
-    sys.exit(code)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="parfocal")
-def cli() -> None:
-    """Whole-slide imaging for low-cost motorised microscopes.
-
-    \b
-    Examples:
-      parfocal scan simulated-20x --out my-slide
-      parfocal info my-slide
-      parfocal focus --replay my-stack
-    """
 
 
 class _Area(click.ParamType[tuple[float, float]]):
@@ -82,15 +34,15 @@ class _Area(click.ParamType[tuple[float, float]]):
         return width, height
 
 
-@cli.command()
+@click.command()
 @click.argument("microscope")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the result; new or empty.")
 @click.option("--specimen", default="he-tissue", show_default=True, help="Sample's name, or image:PATH (see below).")
 @click.option("--area", type=_Area(), default=(2.0, 2.0), help="Width and height in mm.  [default: 2x2]")
-@_network_option
+@network_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier scan in the folder.")
-@_json_option
+@json_option
 def scan(
     microscope: str,
     out: Path,
@@ -117,10 +69,10 @@ def scan(
     """
     from parfocal import api
 
-    with _terminable():
+    with terminable():
         instrument = api.open_microscope(microscope, specimen, seed)
         predictor = instrument.predictor(network)
-        with _Bars(quiet=as_json) as bars:
+        with Bars(quiet=as_json) as bars:
             report = api.scan(
                 instrument,
                 out,
@@ -157,15 +109,15 @@ def _show_report(report: dict[str, Any], out: Path) -> None:
     click.echo(f"Overview: {out / 'overview.jpg'}\nFocus:    {out / 'focus.png'}\nReport:   {out / 'report.json'}")
 
 
-@cli.command()
+@click.command()
 @click.argument("microscope", default="simulated-20x")
 @click.option("--replay", type=click.Path(path_type=Path), help="Play a recorded z-stack: a folder with stack.json.")
 @click.option("--start", type=float, help="Replay: plane of the first image, in the stack's unit.")
 @click.option("--um-per-step", type=float, help="Replay: µm of a step, for a stack in steps.")
 @click.option("--specimen", default="he-tissue", show_default=True, help="Under a simulated microscope.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
-@_network_option
-@_json_option
+@network_option
+@json_option
 def focus(
     microscope: str,
     replay: Path | None,
@@ -185,7 +137,7 @@ def focus(
     """
     from parfocal import api
 
-    with _terminable():
+    with terminable():
         if replay is not None:
             result = api.focus_replay(replay, microscope, start_z=start, um_per_step=um_per_step, network=network)
         else:
@@ -203,38 +155,9 @@ def focus(
     click.echo(f"{result['verdict']} at {result['final_z']:g}{best}, after {result['images']} images")
 
 
-@cli.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pairs, checkpoint, network.")
-@click.option("--textures", type=click.Path(path_type=Path), help="Folder of the images that RECIPE names.")
-@_json_option
-def train(recipe: Path, out: Path, textures: Path | None, as_json: bool) -> None:
-    """Train a focus network by RECIPE (a TOML file) and export it to OUT/network.onnx.
-
-    Needs the `train` extra (torch). Running the same command again goes on where it stopped.
-
-    \b
-    Examples:
-      parfocal train runs/first-network.toml --out training
-    """
-    from parfocal.training.recipe import read_recipe
-
-    settings = read_recipe(recipe)
-    try:
-        from parfocal.training.train import train as run
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"training needs {error.name}: install parfocal[train]") from error
-    with _Bars(quiet=as_json) as bars:
-        try:
-            network = run(settings, out, bars.trained, textures)
-        except KeyboardInterrupt as error:
-            raise ScanStoppedError(f"interrupted; the same command goes on from {out}") from error
-    click.echo(json.dumps({"network": str(network)}) if as_json else f"Network: {network}")
-
-
-@cli.command()
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@_json_option
+@json_option
 def stitch(folder: Path, as_json: bool) -> None:
     """Make the virtual slide again from a fields FOLDER. No instrument is needed.
 
@@ -244,7 +167,7 @@ def stitch(folder: Path, as_json: bool) -> None:
     """
     from parfocal.slide.stitch import stitch as run
 
-    with _terminable(), _Bars(quiet=as_json) as bars:
+    with terminable(), Bars(quiet=as_json) as bars:
         result = run(folder, bars.stitched)
     figures = {
         "slide": result.slide_path.name,
@@ -255,12 +178,12 @@ def stitch(folder: Path, as_json: bool) -> None:
         "rms_error_px": result.rms_error_px,
         "max_error_px": result.max_error_px,
     }
-    _show(figures, as_json)
+    show(figures, as_json)
 
 
-@cli.command()
+@click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@_json_option
+@json_option
 def info(path: Path, as_json: bool) -> None:
     """Describe a slide file, or a fields folder.
 
@@ -271,95 +194,4 @@ def info(path: Path, as_json: bool) -> None:
     """
     from parfocal import api
 
-    _show(api.describe(path), as_json)
-
-
-@cli.group()
-def benchmark() -> None:
-    """Measure the figures that the documentation claims."""
-
-
-@benchmark.command()
-@_json_option
-def backlash(as_json: bool) -> None:
-    """Achieved Δ over a backlash of 0 to 25 µm, with our approach and with the paper's printed constants.
-
-    \b
-    Examples:
-      parfocal benchmark backlash
-    """
-    from parfocal.benchmark.backlash import achieved_deltas
-
-    rows = achieved_deltas()
-    if as_json:
-        click.echo(json.dumps({"rows": rows}, indent=2))
-        return
-    click.echo("achieved Δ in µm, of 3 µm commanded; the stage is set up for its backlash, for 20 µm, or as printed")
-    click.echo("backlash      fitted   for 20 µm   as printed")
-    for row in rows:
-        values = (row["corrected_um"], row["configured_um"], row["as_printed_um"])
-        click.echo(f"{row['backlash_um']:5.0f} µm   {values[0]:9.2f}   {values[1]:9.2f}   {values[2]:10.2f}")
-
-
-def _show(values: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(values, indent=2))
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        click.echo(f"{name.replace('_', ' '):{width}}  {value}")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: lamp off, folder consistent."""
-
-    def interrupt(number: int, _frame: object) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise ScanStoppedError("interrupted") from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _Bars:
-    """Progress on stderr, one bar at a time, with the time that is left."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet or not sys.stderr.isatty()
-        self._bar: Any = None
-        self._name = ""
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def scanned(self, progress: ScanProgress) -> None:
-        per_field = progress.images / progress.fields_done
-        note = f"{per_field:.1f} images a field, {progress.in_doubt} in doubt"
-        self._show("scanning", progress.fields_done, progress.fields, note)
-
-    def stitched(self, what: str, done: int, total: int) -> None:
-        self._show(what, done, total, "")
-
-    def trained(self, what: str, done: int, total: int, note: str) -> None:
-        self._show(what, done, total, note)
-
-    def _show(self, name: str, done: int, total: int, note: str) -> None:
-        if self._quiet:
-            return
-        if name != self._name:
-            from tqdm import tqdm
-
-            if self._bar is not None:
-                self._bar.close()
-            self._bar, self._name = tqdm(total=total, desc=name, dynamic_ncols=True), name
-        self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update(done - self._bar.n)
+    show(api.describe(path), as_json)

@@ -1,0 +1,77 @@
+"""The one value for a z-stack, wherever it comes from: `FocalStack`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["public", "recorded", "simulated"]
+LabelState = Literal["auto", "confirmed", "corrected", "rejected"]
+
+
+@dataclass(frozen=True)
+class StackOptics:
+    """What is known of the optics of a stack; None where nobody knows.
+
+    Attributes:
+        pixel_size_um: size of a pixel in the specimen plane, in µm.
+        na: numerical aperture.
+        magnification: of the objective.
+        immersion_index: refractive index between specimen and lens.
+        step_um: size of a step in µm, for stacks in steps.
+    """
+
+    pixel_size_um: float | None = None
+    na: float | None = None
+    magnification: float | None = None
+    immersion_index: float = 1.0
+    step_um: float | None = None
+
+
+@dataclass(frozen=True)
+class FocalStack:
+    """A z-stack whose planes are read when they are asked for.
+
+    Attributes:
+        name: unique within its set, for example `s3_l2` or the folder's name.
+        slide: what must not be split between training and testing: the slide it was taken from.
+        kind: where it comes from.
+        files: image of each plane.
+        z: position of each plane in `z_unit`, rising.
+        z_unit: "um", or "step" where the size of a step counts for nothing.
+        best_z: position of best focus in `z_unit`, between planes as a rule; None if nobody knows.
+        label_state: who said so.
+        optics: what is known of them.
+    """
+
+    name: str
+    slide: str
+    kind: Kind
+    files: tuple[Path, ...]
+    z: tuple[float, ...]
+    z_unit: Literal["um", "step"] = "um"
+    best_z: float | None = None
+    label_state: LabelState = "auto"
+    optics: StackOptics = StackOptics()
+
+    def plane(self, index: int) -> NDArray[np.uint8]:
+        """Image of one plane, uint8 (Y, X, 3), RGB; grey ones as three equal channels.
+
+        Raises:
+            FileError: naming the file, if it is missing, truncated or no 8-bit image.
+        """
+        raise NotImplementedError(index)
+
+    def pairs(self, delta: float, tolerance: float | None = None) -> Iterator[tuple[int, int]]:
+        """Indices (first, second) of all planes whose z differ by `delta`, in `z_unit`, found by value.
+
+        Args:
+            delta: distance of the two, above 0.
+            tolerance: by how much it may be off; a quarter of the median spacing of the planes unless told.
+        """
+        raise NotImplementedError((delta, tolerance))
