@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.focus.difference import CHANNELS, PREPARATIONS, difference
+from parfocal.focus.difference import CHANNELS, PREPARATIONS, difference, standardise
 from parfocal.optics.objective import Objective
 
 MAX_NETWORK_BYTES = 64 * 2**20
@@ -47,6 +47,7 @@ class FocusPrediction:
         patch_sd: standard deviation of each patch of I1 in grey levels; the paper's weights (section 4.3.3).
         image_sd: see `PairContrast`.
         difference_sd: see `PairContrast`.
+        patch_detail: what each patch can know, variance in grey levels² in the band that defocus changes.
     """
 
     defocus_um: float
@@ -55,6 +56,7 @@ class FocusPrediction:
     patch_sd: tuple[float, ...]
     image_sd: float
     difference_sd: float
+    patch_detail: tuple[float, ...] = ()
 
 
 class Predictor(Protocol):
@@ -94,7 +96,8 @@ class FocusPredictor:
         pixel_size_um: of the frames, in the specimen plane.
         empty_sd: patches of I1 below this standard deviation (grey levels) have no vote.
         unit_um: µm for one u where there is no objective.
-        patch_grid: patches along each side of the central square that is looked at; the paper's is 2.
+        patch_grid: patches along each side of the central square that is looked at; the paper's is 2. None: as many as
+            fit side by side into the whole frame, or overlapping ones where that is less than two.
 
     Raises:
         FileError: if the file is missing, too large, not ONNX or has no contract.
@@ -107,15 +110,20 @@ class FocusPredictor:
         pixel_size_um: float,
         empty_sd: float = 0.0,
         unit_um: float = 1.0,
-        patch_grid: int = 2,
+        patch_grid: int | None = 2,
     ) -> None:
-        if patch_grid < 1:
+        if patch_grid is not None and patch_grid < 1:
             raise SettingsError(f"a grid of {patch_grid} patches along each side has none")
         self._session, self.contract = open_network(network)
         self._unit_um = objective.canonical_z_um if objective else unit_um
         self._scale = pixel_size_um / objective.canonical_pixel_um if objective else 1.0
         self._empty_sd = empty_sd
         self._patch_grid = patch_grid
+
+    @property
+    def vote(self) -> str:
+        """What the patches' predictions are weighted by, a name in `evaluation.votes`."""
+        return "detail-weighted" if self.contract.input == "contrast" else "sd-weighted"
 
     def measure(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> PairContrast:
         """Contrast of a pair of frames uint8 (Y, X, 3), without running the network."""
@@ -137,12 +145,12 @@ class FocusPredictor:
         self._check_delta(delta_um)
         pairs = self._patches(first, second)
         differences = [difference(a, b) for a, b in pairs]
-        prepare = PREPARATIONS[self.contract.input]
-        inputs = np.stack([prepare(a, b, delta_um / self._unit_um) for a, b in pairs])
+        inputs = self._inputs(pairs, differences, delta_um / self._unit_um)
         predicted_um = self._session.run(None, {self.contract.input: inputs})[0].astype(np.float64) * self._unit_um
         deviations = np.array([_sd(a) for a, _ in pairs])
-        by_detail = self.contract.input == "contrast"
-        weights = np.array([_detail(a, b) for a, b in pairs]) if by_detail else deviations
+        details = np.array([_detail(a, b) for a, b in pairs])
+        by_detail = self.vote == "detail-weighted"
+        weights = details if by_detail else deviations
         defocus_um = _weighted_mean(predicted_um, weights)
         spread_weights = weights if by_detail else np.ones(len(pairs))
         variance_um2 = _weighted_mean(
@@ -155,7 +163,19 @@ class FocusPredictor:
             patch_sd=tuple(deviations.tolist()),
             image_sd=max(flattened_sd(a) for a, _ in pairs),
             difference_sd=max(_sd(image) for image in differences),
+            patch_detail=tuple(details.tolist()),
         )
+
+    def _inputs(
+        self,
+        pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
+        differences: list[NDArray[np.int16]],
+        delta_u: float,
+    ) -> NDArray[np.float32]:
+        if self.contract.input == "difference":  # filtered already
+            return np.stack([standardise(image) for image in differences])
+        prepare = PREPARATIONS[self.contract.input]
+        return np.stack([prepare(a, b, delta_u) for a, b in pairs])
 
     def _check_delta(self, delta_um: float) -> None:
         low, high = (u * self._unit_um for u in self.contract.delta_u)
@@ -167,6 +187,9 @@ class FocusPredictor:
     ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         """The central patches that show something; where none does, the richest elsewhere in the frame."""
         size = self.contract.patch_px
+        if self._patch_grid is None:
+            pairs = _cut(self._rescale(first), self._rescale(second), size, overlapping=False)
+            return [pair for pair in pairs if flattened_sd(pair[0]) >= self._empty_sd] or pairs
         side = self._patch_grid * size
         a, b = self._centre(first, side), self._centre(second, side)
         pairs = _cut(a, b, size)
@@ -246,13 +269,18 @@ def _contract(path: Path, session: onnxruntime.InferenceSession) -> NetworkContr
 
 
 def _cut(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], size: int
+    first: NDArray[np.uint8], second: NDArray[np.uint8], size: int, overlapping: bool = True
 ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Patches of both images side by side, spread evenly; they overlap where the image is not a multiple of `size`."""
+    """Patches of both images, spread evenly. Where the image is not a multiple of `size` they overlap and cover it all;
+    with `overlapping` False they do so only in an image of less than two."""
     rows, columns = first.shape[:2]
     if min(rows, columns) < size:
         raise SettingsError(f"a frame of {columns} × {rows} canonical pixels holds no patch of {size} × {size}")
-    tops, lefts = (np.unique(np.linspace(0, n - size, -(-n // size)).round().astype(int)) for n in (rows, columns))
+    counts = (-(-n // size) if overlapping or n < 2 * size else n // size for n in (rows, columns))
+    tops, lefts = (
+        np.unique(np.linspace(0, n - size, count).round().astype(int))
+        for n, count in zip((rows, columns), counts, strict=True)
+    )
     places = [(slice(top, top + size), slice(left, left + size)) for top in tops for left in lefts]
     return [(np.ascontiguousarray(first[place]), np.ascontiguousarray(second[place])) for place in places]
 
