@@ -52,8 +52,9 @@ wheel: $(VENV)/.dev
 	$(BARE)/bin/parfocal scan simulated-20x --out build/bare-slide --specimen blood-smear --area 0.5x0.5
 	$(BARE)/bin/parfocal info build/bare-slide/slide.ome.tif
 
-benchmark: $(VENV)/.base
+benchmark: $(VENV)/.train
 	$(BIN)/parfocal benchmark backlash
+	$(BIN)/parfocal benchmark inference
 
 train: $(VENV)/.train
 	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/second-network.toml --textures "$(TEXTURES)" --out training

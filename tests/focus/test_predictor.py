@@ -150,12 +150,13 @@ def test_empty_patches_have_no_vote(network: Path):
     assert prediction.defocus_um == pytest.approx(UNIT_UM, abs=1e-4)
 
 
-def test_where_the_centre_is_empty_the_richest_patches_of_the_frame_are_asked(network: Path):
-    first = striped([[20, 3, 12, 9], [7, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 15]])
+@pytest.mark.parametrize("centre", [0, 6], ids=["empty", "nearly empty"])
+def test_where_the_centre_shows_little_the_richest_six_patches_of_the_frame_are_asked(network: Path, centre: int):
+    first = striped([[20, 3, 12, 9], [7, centre, 0, 0], [8, 0, 0, 0], [0, 4, 0, 15]])
     second = stepped(first, [[LEFT] * 4, [RIGHT] * 4, [RIGHT] * 4, [RIGHT] * 4])
     prediction = at_20x(network, empty_sd=2.0).predict(first, second, DELTA_UM)
-    assert sorted(prediction.patch_sd) == pytest.approx([9, 12, 15, 20], rel=1e-5)
-    assert sorted(prediction.patch_defocus_um) == pytest.approx([-UNIT_UM, *[UNIT_UM] * 3], abs=1e-4)
+    assert sorted(prediction.patch_sd) == pytest.approx([7, 8, 9, 12, 15, 20], rel=1e-5)
+    assert sorted(prediction.patch_defocus_um) == pytest.approx([*[-UNIT_UM] * 3, *[UNIT_UM] * 3], abs=1e-4)
 
 
 def test_an_empty_field_still_says_how_empty_it_is(network: Path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
-from parfocal.cli.terminal import json_option
+from parfocal.cli.terminal import json_option, network_option
 
 
 @click.group()
@@ -34,3 +35,30 @@ def backlash(as_json: bool) -> None:
     for row in rows:
         values = (row["corrected_um"], row["configured_um"], row["as_printed_um"])
         click.echo(f"{row['backlash_um']:5.0f} µm   {values[0]:9.2f}   {values[1]:9.2f}   {values[2]:10.2f}")
+
+
+@benchmark.command()
+@network_option
+@json_option
+def inference(network: Path | None, as_json: bool) -> None:
+    """Time of one field of four patches on one thread: ONNX Runtime against torch, in the same run.
+
+    Needs the `train` extra (torch).
+
+    \b
+    Examples:
+      parfocal benchmark inference
+    """
+    from dataclasses import asdict
+
+    from parfocal.benchmark.inference import compare_runtimes
+    from parfocal.config import shipped_network
+
+    times = compare_runtimes(network or shipped_network())
+    if as_json:
+        click.echo(json.dumps(asdict(times), indent=2))
+        return
+    click.echo(
+        f"four patches on one thread: ONNX Runtime {times.onnxruntime_ms:.1f} ms, torch eager {times.torch_ms:.1f} ms, "
+        f"{times.ratio:.2f} times as long"
+    )

@@ -19,7 +19,8 @@ from parfocal.optics.objective import Objective
 
 MAX_NETWORK_BYTES = 64 * 2**20
 _SAME_SCALE = 0.02
-_RICHEST_PATCHES = 4
+_ENOUGH_PATCHES = 4
+_RICHEST_PATCHES = 6
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class FocusPredictor:
     def _patches(
         self, first: NDArray[np.uint8], second: NDArray[np.uint8]
     ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """The central patches that show something; where none does, the richest elsewhere in the frame."""
+        """The central patches that show something; where few do, the richest anywhere in the frame."""
         size = self.contract.patch_px
         if self._patch_grid is None:
             pairs = _cut(self._rescale(first), self._rescale(second), size, overlapping=False)
@@ -194,11 +195,13 @@ class FocusPredictor:
         a, b = self._centre(first, side), self._centre(second, side)
         pairs = _cut(a, b, size)
         told = [pair for pair in pairs if flattened_sd(pair[0]) >= self._empty_sd]
-        if told:
+        if len(told) >= min(_ENOUGH_PATCHES, len(pairs)):
             return told
         a, b = self._rescale(first), self._rescale(second)
-        richest = sorted(_cut(a, b, size), key=lambda pair: -flattened_sd(pair[0]))[:_RICHEST_PATCHES]
-        return [pair for pair in richest if flattened_sd(pair[0]) >= self._empty_sd] or pairs
+        everywhere = _cut(a, b, size)
+        richness = np.array([flattened_sd(pair[0]) for pair in everywhere])
+        richest = np.sort(np.argsort(-richness, kind="stable")[:_RICHEST_PATCHES])
+        return [everywhere[index] for index in richest if richness[index] >= self._empty_sd] or pairs
 
     def _centre(self, frame: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
         """The central square of `side_px` canonical pixels, or as much of it as there is."""

@@ -14,7 +14,8 @@ from parfocal.merit import MERITS
 MAX_EXCESS_UM = 0.75
 """Slack beyond the configured backlash from which a scan is refused; the stage's own error is about a third of it."""
 
-CHECK_IMAGES = 3
+CHECK_IMAGES = 4
+_PLANES = 2
 _FLANK_UM = (2.0, 10.0)
 _LEAST_SLOPE = 0.1
 
@@ -22,8 +23,11 @@ _LEAST_SLOPE = 0.1
 def check_backlash(microscope: Microscope, z: GuardedZ, sweep: SweepResult, merit: str = "tenengrad") -> float | None:
     """Test that the configured backlash closes the slack, against the sweep that was just made.
 
-    The stage goes down by the configured backlash only and up again, to a plane on the rising flank of the focus curve.
-    Where the slack is larger, the slide stays too high by the difference, and the picture is as sharp as one higher up.
+    The stage goes down by the configured backlash only and up again, to two planes on the rising flank of the focus
+    curve, the upper one first. Where the slack is larger, the slide stays too high by the difference, and the picture
+    is as sharp as one higher up, or, beyond the focus, as one lower down: one plane alone can be as far above the focus
+    as it should be below, two cannot.
+
     Call it right after the sweep, which leaves the stage above.
 
     Args:
@@ -39,29 +43,32 @@ def check_backlash(microscope: Microscope, z: GuardedZ, sweep: SweepResult, meri
     Raises:
         SettingsError: if the slack is larger than configured by more than 0.75 µm.
     """
-    flank = _steepest(np.array(sweep.curve_z_um), np.array(sweep.curve_merit))
+    flank = _rising_flank(np.array(sweep.curve_z_um), np.array(sweep.curve_merit))
     if flank is None:
         return None
-    curve_z_um, curve_log, plane_um = flank
-    apparent_um = []
-    for _ in range(CHECK_IMAGES):
-        z.move_to(plane_um - z.approach.backlash_um)
-        z.move_to(plane_um)
+    curve_z_um, curve_log, planes_um = flank
+    excesses_um = np.zeros((_PLANES, CHECK_IMAGES // _PLANES))
+    for plane, turn in np.ndindex(excesses_um.shape):
+        aim_um = planes_um[plane]
+        z.move_to(aim_um - z.approach.backlash_um)
+        z.move_to(aim_um)
         score = MERITS[merit](microscope.camera.snap())
-        apparent_um.append(float(np.interp(np.log(score), curve_log, curve_z_um)))
-    excess_um = float(np.mean(apparent_um)) - plane_um
-    if excess_um > MAX_EXCESS_UM:
+        excesses_um[plane, turn] = np.interp(np.log(score), curve_log, curve_z_um) - aim_um
+    excess_um = excesses_um.mean(axis=1)
+    if np.abs(excess_um).max() > MAX_EXCESS_UM:
+        agree = bool(np.ptp(excess_um) < MAX_EXCESS_UM and excess_um.min() > 0)
+        about = f"about {z.approach.backlash_um + excess_um.mean():.1f} µm, " if agree else ""
         raise SettingsError(
-            f"z backlash is about {z.approach.backlash_um + excess_um:.1f} µm, more than the "
-            f"{z.approach.backlash_um:g} µm that {microscope.name} is set up for: raise backlash_um and take_up_um"
+            f"z backlash is {about}more than the {z.approach.backlash_um:g} µm that {microscope.name} is set up for: "
+            "raise backlash_um and take_up_um"
         )
-    return excess_um
+    return float(excess_um.mean())
 
 
-def _steepest(
+def _rising_flank(
     z_um: NDArray[np.float64], merit: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
-    """The rising flank below the peak as (z in µm, ln merit), and its plane from which the curve rises most."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]] | None:
+    """The rising flank below the peak as (z in µm, ln merit), and its two planes that rise most."""
     peak = int(np.argmax(merit))
     first = peak
     while first > 0 and merit[first - 1] < merit[first]:
@@ -70,6 +77,8 @@ def _steepest(
     below_um = z_um[peak] - flank_z_um[:-1]
     rise = np.diff(flank_log)
     rise[(below_um < _FLANK_UM[0]) | (below_um > _FLANK_UM[1])] = 0.0
-    if rise.size == 0 or rise.max() < _LEAST_SLOPE:
+    weaker = np.minimum(rise[:-1], rise[1:])  # of the rises from a plane and from the next
+    if weaker.size == 0 or weaker.max() < _LEAST_SLOPE:
         return None
-    return flank_z_um, flank_log, float(flank_z_um[int(np.argmax(rise))])
+    lower = int(np.argmax(weaker))
+    return flank_z_um, flank_log, (float(flank_z_um[lower + 1]), float(flank_z_um[lower]))
