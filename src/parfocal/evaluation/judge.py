@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from parfocal.evaluation import metrics
 from parfocal.evaluation.metrics import Summary
 from parfocal.evaluation.pairing import Pairing, pair_up
-from parfocal.evaluation.votes import cast_votes
-from parfocal.focus.predictor import FocusPredictor, Predictor
+from parfocal.evaluation.votes import VOTES, cast_votes
+from parfocal.focus.predictor import FocusPredictor, NetworkContract, Predictor
+from parfocal.optics.objective import Objective
 from parfocal.stacks.stack import FocalStack
 
 Array = NDArray[np.float64]
@@ -34,7 +36,6 @@ class Judged:
         predicted_um: by the predictor's own vote.
         spread_um: standard deviation of the patches.
         votes_um: every other vote's prediction by name.
-        detail: largest detail of a patch, in grey levels².
     """
 
     z: float
@@ -42,7 +43,6 @@ class Judged:
     predicted_um: float
     spread_um: float
     votes_um: dict[str, float]
-    detail: float
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,50 @@ class JudgedStack:
         }
 
 
-def network_for_stacks(network: Path, patch_grid: int | None = None) -> tuple[MakePredictor, str]:
-    """(what makes predictors from a network file, the name of its vote); they look at the whole frame.
+def judge(
+    stack: FocalStack,
+    predictor_for: MakePredictor,
+    delta_u: tuple[float, float],
+    *,
+    part: str = "",
+    delta_planes: int | None = None,
+    um_per_step: float | None = None,
+) -> JudgedStack:
+    """Ask a predictor about every pair of a stack.
+
+    Args:
+        stack: frames at rising z, with its best focus where it is known.
+        predictor_for: gives the predictor for the stack's optics.
+        delta_u: smallest and largest Δ that the predictor knows, in units of u.
+        part: name of the part of the set that the stack belongs to.
+        delta_planes: see `pair_up`.
+        um_per_step: see `pair_up`.
+
+    Raises:
+        SettingsError: if the stack leaves no pair for this predictor.
+        FileError: if a frame cannot be read.
+    """
+    pairing = pair_up(stack, delta_u, delta_planes, um_per_step)
+    predictor, plane = predictor_for(pairing), lru_cache(maxsize=_PLANES_KEPT)(stack.plane)
+    fields = []
+    for first, second in pairing.pairs:
+        delta_um = (stack.z[second] - stack.z[first]) * pairing.um_per_z
+        prediction = predictor.predict(plane(first), plane(second), delta_um)
+        fields.append(
+            Judged(
+                z=stack.z[second],
+                truth_um=math.nan if stack.best_z is None else stack.defocus(second) * pairing.um_per_z,
+                predicted_um=prediction.defocus_um,
+                spread_um=prediction.spread_um,
+                votes_um=cast_votes(prediction),
+            )
+        )
+    step_um = float(np.median(np.diff(stack.z))) * pairing.um_per_z
+    return JudgedStack(stack.name, part, step_um, pairing.half_dof_um, tuple(fields), pairing.skipped)
+
+
+def network_predictor(network: Path) -> tuple[MakePredictor, NetworkContract, str]:
+    """What makes predictors of a network file that look at whole frames, its contract, and the name of its vote.
 
     Raises:
         FileError: if the file is missing, too large, not ONNX or has no contract.
@@ -107,6 +149,45 @@ def network_for_stacks(network: Path, patch_grid: int | None = None) -> tuple[Ma
 
     @lru_cache(maxsize=4)
     def make(lens: Objective | None, pixel_size_um: float, unit_um: float) -> FocusPredictor:
-        return FocusPredictor(network, lens, pixel_size_um, unit_um=unit_um, patch_grid=patch_grid)
+        return FocusPredictor(network, lens, pixel_size_um, unit_um=unit_um, patch_grid=None)
 
-    raise NotImplementedError
+    anywhere = make(None, 1.0, 1.0)
+    return (
+        lambda pairing: make(pairing.lens, pairing.pixel_size_um, pairing.unit_um),
+        anywhere.contract,
+        anywhere.vote,
+    )
+
+
+def summarise(stacks: Sequence[JudgedStack], vote: str | None = None) -> Summary:
+    """Figures of all labelled stacks together; errors are counted where there is a scale.
+
+    Args:
+        stacks: as `judge` returns them.
+        vote: name in `evaluation.votes`; the predictor's own if None.
+    """
+    labelled = [stack for stack in stacks if np.isfinite(stack.truth_um).all()]
+    scaled = [stack for stack in labelled if stack.half_dof_um is not None]
+    chosen = scaled or labelled
+    if not chosen:
+        return Summary(sum(len(stack.fields) for stack in stacks))
+    sizes = [len(stack.fields) for stack in chosen]
+    half_dof = np.repeat([stack.half_dof_um or 0.0 for stack in chosen], sizes)
+    near = half_dof if scaled else np.repeat([stack.step_um for stack in chosen], sizes)
+    return metrics.summarise(
+        predicted=np.concatenate([_predicted(stack, vote) for stack in chosen]),
+        truth=np.concatenate([stack.truth_um for stack in chosen]),
+        near=near,
+        half_dof=half_dof if scaled else None,
+        stacks=np.repeat(np.arange(len(chosen)), sizes),
+    )
+
+
+def votes_cast(stacks: Sequence[JudgedStack]) -> list[str]:
+    """Names of the votes that every field has, in their usual order."""
+    fields = [field for stack in stacks for field in stack.fields]
+    return [name for name in VOTES if all(name in field.votes_um for field in fields)]
+
+
+def _predicted(stack: JudgedStack, vote: str | None) -> Array:
+    return stack.predicted_um if vote is None else np.array([field.votes_um[vote] for field in stack.fields])

@@ -73,7 +73,7 @@ def summarise(
 
 
 def wrong_direction(predicted: Array, truth: Array, near: Array | float) -> float | None:
-    """Share of the predictions (N,) with |truth| > near that do not have the truth's sign; None where there are none."""
+    """Share of the predictions (N,) with |truth| > near that have not the truth's sign; None where there are none."""
     far = np.abs(truth) > near
     if not far.any():
         return None

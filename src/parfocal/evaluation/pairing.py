@@ -133,7 +133,7 @@ def _um_per_z(stack: FocalStack, lens: Objective | None, um_per_step: float | No
 
 
 def _delta(stack: FocalStack, um_per_z: float, wanted_um: float, known_um: tuple[float, float]) -> float:
-    """Δ in the stack's unit: the whole number of planes nearest to the wanted one among those that the network knows."""
+    """Δ in the stack's unit: the whole number of planes nearest to the wanted one that the network knows."""
     spacing_um = float(np.median(np.diff(stack.z))) * um_per_z
     fewest, most = math.ceil(known_um[0] / spacing_um), math.floor(known_um[1] / spacing_um)
     planes = min(max(round(wanted_um / spacing_um), fewest, 1), most)

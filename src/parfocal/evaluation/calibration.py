@@ -1,0 +1,177 @@
+"""When may a prediction be called certain: a limit on its spread, chosen on one set and held to on another.
+
+A field flagged certain is to be within half the depth of field in 99.5 % of cases. The paper takes 1 µm for the limit
+(section 4.3.3) and does not say how often it keeps its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.stats import beta
+
+from parfocal.errors import SettingsError
+from parfocal.evaluation.judge import JudgedStack
+
+Array = NDArray[np.float64]
+
+PROMISED = 0.995
+PAPER_SPREAD_UM = 1.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The fields of scaled and labelled stacks in one row each.
+
+    Attributes:
+        spread: (N,) standard deviation of the patches in µm; infinite where there was one patch only.
+        distance: (N,) |predicted defocus| in µm.
+        gap: (N,) between the highest and the lowest vote in µm.
+        error: (N,) |error| in µm.
+        is_good: (N,) whether that is at most half the depth of field.
+    """
+
+    spread: Array
+    distance: Array
+    gap: Array
+    error: Array
+    is_good: NDArray[np.bool_]
+
+
+def evidence(stacks: Sequence[JudgedStack]) -> Evidence:
+    """All that confidence can be told from."""
+    rows = [
+        (
+            np.nan_to_num(field.spread_um, nan=np.inf),
+            abs(field.predicted_um),
+            np.ptp(list(field.votes_um.values())),
+            abs(field.predicted_um - field.truth_um),
+            stack.half_dof_um,
+        )
+        for stack in stacks
+        for field in stack.fields
+        if stack.half_dof_um is not None and np.isfinite(field.truth_um)
+    ]
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    return Evidence(columns[0], columns[1], columns[2], columns[3], columns[3] <= columns[4])
+
+
+@dataclass(frozen=True)
+class ExpectedError:
+    """A learned scale: |error| as a sum of the signs of doubt, none of which can speak for certainty.
+
+    Attributes:
+        weights: of 1 µm, spread, distance and gap; none below 0.
+    """
+
+    weights: tuple[float, float, float, float]
+
+    def __call__(self, fields: Evidence) -> Array:
+        """(N,) expected |error| in µm; infinite where there is no spread."""
+        expected = np.full(fields.error.shape, np.inf)
+        known = np.isfinite(fields.spread)
+        expected[known] = _signs(fields)[known] @ np.array(self.weights)
+        return expected
+
+
+def learn_expected_error(fields: Evidence) -> ExpectedError:
+    """The non-negative least-squares fit of |error|, on fields with a spread."""
+    known = np.isfinite(fields.spread)
+    weights, _ = nnls(_signs(fields)[known], fields.error[known])
+    return ExpectedError((float(weights[0]), float(weights[1]), float(weights[2]), float(weights[3])))
+
+
+Doubt = Callable[[Evidence], Array]
+"""How doubtful is each field: (N,), the lower the surer."""
+
+
+def by_spread(fields: Evidence) -> Array:
+    """The paper's doubt: the standard deviation of the patches in µm (section 4.3.3)."""
+    return fields.spread
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """What a limit on the doubt leaves.
+
+    Attributes:
+        limit: largest doubt that is called certain.
+        fields: how many fields are.
+        coverage: their share of all.
+        within_half_dof: share of them that is within half the depth of field; None if there are none.
+        lower_bound: of that share, one-sided, 95 % (Clopper and Pearson). Fields count as independent, which those of
+            one stack are not quite.
+    """
+
+    limit: float
+    fields: int
+    coverage: float
+    within_half_dof: float | None
+    lower_bound: float
+
+
+def flag(doubt: Array, is_good: NDArray[np.bool_], limit: float) -> Flagged:
+    """How a limit does on a set of fields: to be asked of another set than the one it was chosen on."""
+    certain = doubt <= limit
+    count, good = int(certain.sum()), int((certain & is_good).sum())
+    share = good / count if count else None
+    return Flagged(limit, count, count / max(doubt.size, 1), share, lower_bound(good, count))
+
+
+def choose_limit(doubt: Array, is_good: NDArray[np.bool_], promised: float = PROMISED) -> float:
+    """The largest limit that keeps the promise on this set.
+
+    Args:
+        doubt: (N,) of each field.
+        is_good: (N,) whether it was within half the depth of field.
+        promised: share of the certain fields that are to be good.
+
+    Raises:
+        SettingsError: if there is no such limit: the surest fields break the promise already.
+    """
+    levels, covered, share = _curve(doubt, is_good)
+    kept = np.flatnonzero((share >= promised) & np.isfinite(levels))
+    if not kept.size:
+        raise SettingsError(f"no limit keeps {promised:.1%} of {covered.size} fields within half the depth of field")
+    return float(levels[kept[-1]])
+
+
+def coverage_curve(doubt: Array, is_good: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """(coverage, share within half the depth of field) as the limit rises, both (K,): a value for each doubt."""
+    _, covered, share = _curve(doubt, is_good)
+    return covered, share
+
+
+def lower_bound(good: int, count: int, confidence: float = 0.95) -> float:
+    """One-sided exact bound (Clopper and Pearson 1934) of a share: 0 where nothing was seen."""
+    return float(beta.ppf(1 - confidence, good, count - good + 1)) if good else 0.0
+
+
+def certain_share(stacks: Sequence[JudgedStack]) -> dict[str, object] | None:
+    """What the paper's limit of 1 µm keeps, and the limit that would keep the promise here; None without a scale."""
+    fields = evidence(stacks)
+    if not fields.error.size:
+        return None
+    at_paper = flag(by_spread(fields), fields.is_good, PAPER_SPREAD_UM)
+    try:
+        limit = choose_limit(by_spread(fields), fields.is_good)
+    except SettingsError:
+        return {"at_1_um": vars(at_paper), "at_99.5": None}
+    return {"at_1_um": vars(at_paper), "at_99.5": vars(flag(by_spread(fields), fields.is_good, limit))}
+
+
+def _curve(doubt: Array, is_good: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """Each doubt that occurs, the share of fields up to it, and the share of those that are good."""
+    order = np.argsort(doubt, kind="stable")
+    ranked, good = doubt[order], np.cumsum(is_good[order])
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # fields of equal doubt come in together
+    count = last + 1
+    return ranked[last], count / max(doubt.size, 1), good[last] / count
+
+
+def _signs(fields: Evidence) -> Array:
+    return np.stack([np.ones_like(fields.error), fields.spread, fields.distance, fields.gap], axis=1)
