@@ -4,10 +4,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from geometric import Oracle, Stripes, guard, instrument, true_z_um
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geometric import Oracle, Stripes, guard, instrument, true_z_um
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.replay import replay_microscope
 from parfocal.errors import BudgetError, InstrumentError, LimitError, StageStuckError

@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from geometric import Stripes, guard, instrument
 
+from geometric import Stripes, guard, instrument
 from parfocal.errors import InstrumentError, LimitError, SettingsError
 from parfocal.focus.search import SweepSettings, initial_focus
 

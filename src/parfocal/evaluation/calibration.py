@@ -125,18 +125,21 @@ def flag(doubt: Array, is_good: NDArray[np.bool_], limit: float) -> Flagged:
 def choose_limit(doubt: Array, is_good: NDArray[np.bool_], promised: float = PROMISED) -> float:
     """The largest limit that keeps the promise on this set.
 
+    It calls at least so many fields certain that one bad one among them could be borne: with fewer, luck would choose.
+
     Args:
         doubt: (N,) of each field.
         is_good: (N,) whether it was within half the depth of field.
         promised: share of the certain fields that are to be good.
 
     Raises:
-        SettingsError: if there is no such limit: the surest fields break the promise already.
+        SettingsError: if there is no such limit: the surest fields break the promise already, or there are too few.
     """
     levels, covered, share = _curve(doubt, is_good)
-    kept = np.flatnonzero((share >= promised) & np.isfinite(levels))
+    enough = covered * doubt.size >= 1 / (1 - promised) - 1e-9 if promised < 1 else covered > 0
+    kept = np.flatnonzero((share >= promised) & np.isfinite(levels) & enough)
     if not kept.size:
-        raise SettingsError(f"no limit keeps {promised:.1%} of {covered.size} fields within half the depth of field")
+        raise SettingsError(f"no limit keeps {promised:.1%} of {doubt.size} fields within half the depth of field")
     return float(levels[kept[-1]])
 
 
