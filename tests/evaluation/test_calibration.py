@@ -108,9 +108,9 @@ def test_a_learned_scale_calls_more_fields_certain_where_distance_matters_too(se
     assert doubt.weights[2] > 0.01
     shares = {}
     for name, how in [("spread", by_spread), ("learned", doubt)]:
-        limit = choose_limit(how(chosen_on), chosen_on.is_good, 0.98)
+        limit = choose_limit(how(chosen_on), chosen_on.is_good, 0.95)
         told = flag(how(held_to), held_to.is_good, limit)
-        assert told.within_half_dof == pytest.approx(0.98, abs=0.015)
+        assert told.within_half_dof == pytest.approx(0.95, abs=0.02)
         shares[name] = told.coverage
     assert shares["learned"] > 1.5 * shares["spread"]
 

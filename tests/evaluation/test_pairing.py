@@ -81,6 +81,13 @@ def test_planes_far_apart_under_an_unknown_lens_can_still_be_put_in_order():
     assert not pairing.is_scaled
 
 
+def test_a_few_pairs_that_happen_to_suit_another_lens_make_no_scale():
+    stack = numbered([0, 2, 12, 22, 32, 42], optics=UNKNOWN)
+    pairing = pair_up(stack, DELTA_U, delta_planes=1)
+    assert not pairing.is_scaled
+    assert pairing.pairs == ((1, 2), (2, 3), (3, 4), (4, 5))
+
+
 def test_pairs_at_a_delta_that_the_network_does_not_know_are_left_out_and_counted():
     stack = numbered([0, 10, 20, 30, 30.1, 40], optics=UNKNOWN)
     pairing = pair_up(stack, DELTA_U, delta_planes=1)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from parfocal.errors import SettingsError
 from parfocal.optics.objective import Objective
@@ -80,24 +79,24 @@ def pair_up(
     known_um = (delta_u[0] * unit_um / _SLACK, delta_u[1] * unit_um * _SLACK)
     um_per_z = _um_per_z(stack, lens, um_per_step)
     if delta_planes is None and um_per_z is not None:
-        delta_z = _delta(stack, um_per_z, DELTA_U * unit_um, known_um)
-        pairs = list(stack.pairs(delta_z))
+        pairs = list(stack.pairs(_delta(stack, um_per_z, DELTA_U * unit_um, known_um)))
     else:
         planes = delta_planes or _PLANES_OF_UNKNOWN_STEPS
         pairs = [(index, index + planes) for index in range(len(stack.z) - planes)]
     distances = np.array([stack.z[second] - stack.z[first] for first, second in pairs])
-    is_scaled = um_per_z is not None
-    if um_per_z is None or (stack.z_unit == "um" and lens is None and not _suits(distances * um_per_z, known_um).any()):
-        um_per_z = sum(delta_u) / 2 * unit_um / float(np.median(distances)) if pairs else 1.0
-        is_scaled = False
-    suited = [pair for pair, suits in zip(pairs, _suits(distances * um_per_z, known_um), strict=True) if suits]
+    usual = float(np.median(distances)) if pairs else 1.0
+    is_guess = stack.z_unit == "um" and lens is None
+    is_scaled = um_per_z is not None and not (is_guess and not _suits(usual * um_per_z, known_um))
+    if um_per_z is None or not is_scaled:
+        um_per_z = sum(delta_u) / 2 * unit_um / usual
+    suited = tuple(pair for pair, far in zip(pairs, distances, strict=True) if _suits(far * um_per_z, known_um))
     if not suited:
         raise SettingsError(
             f"stack {stack.name}: no pair of its planes has a Δ that the network knows, {known_um[0]:.2f} to "
             f"{known_um[1]:.2f} µm{'' if delta_planes else '; a number of planes can be given as Δ'}"
         )
     return Pairing(
-        pairs=tuple(suited),
+        pairs=suited,
         skipped=len(pairs) - len(suited),
         um_per_z=um_per_z,
         lens=lens,
@@ -145,8 +144,8 @@ def _delta(stack: FocalStack, um_per_z: float, wanted_um: float, known_um: tuple
     return planes * spacing_um / um_per_z
 
 
-def _suits(delta_um: NDArray[np.float64], known_um: tuple[float, float]) -> NDArray[np.bool_]:
-    return np.asarray((known_um[0] <= delta_um) & (delta_um <= known_um[1]))
+def _suits(delta_um: float, known_um: tuple[float, float]) -> bool:
+    return known_um[0] <= delta_um <= known_um[1]
 
 
 def _depth_of_field_um(stack: FocalStack, lens: Objective) -> float:
