@@ -19,16 +19,6 @@ class NumberedStack(FocalStack):
     def plane(self, index):
         return np.full((4, 4, 3), index, np.uint8)
 
-    def defocus(self, index):
-        return self.z[index] - self.best_z
-
-    def pairs(self, delta, tolerance=None):
-        tolerance = np.median(np.diff(self.z)) / 4 if tolerance is None else tolerance
-        for first, z in enumerate(self.z):
-            for second, other in enumerate(self.z):
-                if abs(other - z - delta) <= tolerance:
-                    yield first, second
-
 
 def numbered(z, best_z=0.0, optics=AT_20X, z_unit="um", name="numbered", kind="recorded", **more):
     z = tuple(float(value) for value in z)

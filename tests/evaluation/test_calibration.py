@@ -22,11 +22,11 @@ from parfocal.evaluation.judge import Judged, JudgedStack
 HALF_DOF_UM = 0.6
 
 
-def drawn(fields, seed):
-    """A stack whose fields err by a third of their spread and a twentieth of their distance (standard deviations)."""
+def drawn(fields, seed, by_spread=1 / 3, by_distance=1 / 20):
+    """A stack whose fields err by these shares of their spread and of their distance (standard deviations)."""
     rng = np.random.default_rng(seed)
     spread, truth = rng.gamma(2.0, 0.4, fields), rng.uniform(-8, 8, fields)
-    predicted = truth + rng.normal(0, np.hypot(spread / 3, truth / 20))
+    predicted = truth + rng.normal(0, np.hypot(by_spread * spread, by_distance * truth))
     rows = [
         Judged(0.0, float(t), float(p), float(s), {"mean": float(p), "median": float(p + 0.1)})
         for t, p, s in zip(truth, predicted, spread, strict=True)
@@ -101,18 +101,18 @@ def test_the_bound_is_the_share_at_which_so_many_good_ones_would_be_rare():
     assert lower_bound(0, 10) == lower_bound(0, 0) == 0
 
 
-def test_a_learned_scale_calls_more_fields_certain_where_distance_matters_too(sets):
-    chosen_on, held_to = sets
-    doubt = learn_expected_error(chosen_on)
+def test_a_learned_scale_finds_the_sign_of_doubt_that_the_errors_follow():
+    def set_of(seed):
+        return evidence(drawn(4000, seed, by_spread=0.05, by_distance=0.15))
+
+    doubt, held_to = learn_expected_error(set_of(0)), set_of(1)
     assert min(doubt.weights) >= 0
-    assert doubt.weights[2] > 0.01
-    shares = {}
+    assert doubt.weights[2] == pytest.approx(0.15 * (2 / math.pi) ** 0.5, rel=0.15)  # mean of |normal|
+    surest = {}
     for name, how in [("spread", by_spread), ("learned", doubt)]:
-        limit = choose_limit(how(chosen_on), chosen_on.is_good, 0.95)
-        told = flag(how(held_to), held_to.is_good, limit)
-        assert told.within_half_dof == pytest.approx(0.95, abs=0.02)
-        shares[name] = told.coverage
-    assert shares["learned"] > 1.5 * shares["spread"]
+        coverage, share = coverage_curve(how(held_to), held_to.is_good)
+        surest[name] = np.interp(0.5, coverage, share)
+    assert surest["learned"] > surest["spread"] + 0.15
 
 
 def test_the_learned_scale_is_infinite_where_there_is_no_spread():

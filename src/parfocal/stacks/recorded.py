@@ -90,7 +90,7 @@ def read_stack(folder: Path) -> RecordedStack:
         raise FileError(f'{path}: z_unit {z_unit!r} is neither "um" nor "step"')
     planes: list[Plane] = []
     for file, _ in entries:
-        plane = _read_plane(folder / file)
+        plane = read_plane(folder / file)
         if planes and plane.shape != planes[0].shape:
             raise FileError(f"{folder / file}: {_size(plane)} pixels, {entries[0][0]} has {_size(planes[0])}")
         planes.append(plane)
@@ -137,7 +137,8 @@ def _entries(path: Path, description: dict[str, Any]) -> list[tuple[str, float]]
     return entries
 
 
-def _read_plane(path: Path) -> Plane:
+def read_plane(path: Path) -> Plane:
+    """One image file as uint8 (Y, X, 3), RGB. Raises FileError if it cannot be read or has not 8 bits."""
     try:
         encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:

@@ -10,6 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.errors import SettingsError
+from parfocal.stacks.recorded import read_plane
+
 Kind = Literal["public", "recorded", "simulated"]
 LabelState = Literal["auto", "confirmed", "corrected", "rejected"]
 
@@ -47,6 +50,7 @@ class FocalStack:
         best_z: position of best focus in `z_unit`, between planes as a rule; None if nobody knows.
         label_state: who said so.
         optics: what is known of them.
+        true_z: where the stage really was, in `z_unit`, where a simulator knows; `z` is what the stage was told.
     """
 
     name: str
@@ -58,6 +62,7 @@ class FocalStack:
     best_z: float | None = None
     label_state: LabelState = "auto"
     optics: StackOptics = StackOptics()
+    true_z: tuple[float, ...] | None = None
 
     def plane(self, index: int) -> NDArray[np.uint8]:
         """Image of one plane, uint8 (Y, X, 3), RGB; grey ones as three equal channels.
@@ -65,7 +70,17 @@ class FocalStack:
         Raises:
             FileError: naming the file, if it is missing, truncated or no 8-bit image.
         """
-        raise NotImplementedError(index)
+        return read_plane(self.files[index])
+
+    def defocus(self, index: int) -> float:
+        """True defocus of a plane in `z_unit`: where the stage really was, less the best focus.
+
+        Raises:
+            SettingsError: if nobody knows the best focus.
+        """
+        if self.best_z is None:
+            raise SettingsError(f"stack {self.name} has no best_z")
+        return (self.true_z or self.z)[index] - self.best_z
 
     def pairs(self, delta: float, tolerance: float | None = None) -> Iterator[tuple[int, int]]:
         """Indices (first, second) of all planes whose z differ by `delta`, in `z_unit`, found by value.
@@ -74,4 +89,9 @@ class FocalStack:
             delta: distance of the two, above 0.
             tolerance: by how much it may be off; a quarter of the median spacing of the planes unless told.
         """
-        raise NotImplementedError((delta, tolerance))
+        z = np.asarray(self.z)
+        allowed = float(np.median(np.diff(z))) / 4 if tolerance is None else tolerance
+        for first in range(z.size):
+            second = int(np.argmin(np.abs(z - z[first] - delta)))
+            if second > first and abs(z[second] - z[first] - delta) <= allowed:
+                yield first, second
