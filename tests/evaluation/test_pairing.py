@@ -74,11 +74,12 @@ def test_a_given_size_of_a_step_gives_the_number_of_planes_and_a_scale():
 
 def test_planes_far_apart_under_an_unknown_lens_can_still_be_put_in_order():
     stack = numbered(np.arange(-40, 41, 10.0), optics=UNKNOWN)
+    for planes, pairs in [(None, 7), (1, 8), (3, 6)]:
+        pairing = pair_up(stack, DELTA_U, delta_planes=planes)
+        assert len(pairing.pairs) == pairs
+        assert not pairing.is_scaled
     with pytest.raises(SettingsError, match=r"10\.00 µm apart"):
-        pair_up(stack, DELTA_U)
-    pairing = pair_up(stack, DELTA_U, delta_planes=1)
-    assert len(pairing.pairs) == 8
-    assert not pairing.is_scaled
+        pair_up(numbered(stack.z, optics=AT_20X), DELTA_U)
 
 
 def test_a_few_pairs_that_happen_to_suit_another_lens_make_no_scale():

@@ -67,7 +67,7 @@ def pair_up(
     Args:
         stack: planes and what is known of their optics.
         delta_u: smallest and largest Δ that the network knows, in units of u.
-        delta_planes: Δ as a number of planes instead; 2 for a stack in steps of unknown size.
+        delta_planes: Δ as a number of planes instead; 2 where there is no scale.
         um_per_step: µm that one step stands for, for a stack in steps; where no lens is known, under 20X/0.75.
 
     Raises:
@@ -78,14 +78,17 @@ def pair_up(
     unit_um = (lens or PUBLIC_OBJECTIVE).canonical_z_um
     known_um = (delta_u[0] * unit_um / _SLACK, delta_u[1] * unit_um * _SLACK)
     um_per_z = _um_per_z(stack, lens, um_per_step)
+    is_guess = stack.z_unit == "um" and lens is None
+    delta_z = None
     if delta_planes is None and um_per_z is not None:
-        pairs = list(stack.pairs(_delta(stack, um_per_z, DELTA_U * unit_um, known_um)))
+        delta_z = _delta(stack, um_per_z, DELTA_U * unit_um, known_um, required=not is_guess)
+    if delta_z is not None:
+        pairs = list(stack.pairs(delta_z))
     else:
         planes = delta_planes or _PLANES_OF_UNKNOWN_STEPS
         pairs = [(index, index + planes) for index in range(len(stack.z) - planes)]
     distances = np.array([stack.z[second] - stack.z[first] for first, second in pairs])
     usual = float(np.median(distances)) if pairs else 1.0
-    is_guess = stack.z_unit == "um" and lens is None
     is_scaled = um_per_z is not None and not (is_guess and not _suits(usual * um_per_z, known_um))
     if um_per_z is None or not is_scaled:
         um_per_z = sum(delta_u) / 2 * unit_um / usual
@@ -131,17 +134,21 @@ def _um_per_z(stack: FocalStack, lens: Objective | None, um_per_step: float | No
     return um_per_step or (stack.optics.step_um if lens else None)
 
 
-def _delta(stack: FocalStack, um_per_z: float, wanted_um: float, known_um: tuple[float, float]) -> float:
-    """Δ in the stack's unit: the whole number of planes nearest to the wanted one that the network knows."""
+def _delta(
+    stack: FocalStack, um_per_z: float, wanted_um: float, known_um: tuple[float, float], *, required: bool
+) -> float | None:
+    """Δ in the stack's unit: the whole number of planes nearest to the wanted one that the network knows, if any."""
     spacing_um = float(np.median(np.diff(stack.z))) * um_per_z
     fewest, most = math.ceil(known_um[0] / spacing_um), math.floor(known_um[1] / spacing_um)
     planes = min(max(round(wanted_um / spacing_um), fewest, 1), most)
-    if not fewest <= planes <= most:
+    if fewest <= planes <= most:
+        return planes * spacing_um / um_per_z
+    if required:
         raise SettingsError(
             f"stack {stack.name}: its planes are {spacing_um:.2f} µm apart, and no number of them is a Δ that the "
             f"network knows, {known_um[0]:.2f} to {known_um[1]:.2f} µm; a number of planes can be given as Δ"
         )
-    return planes * spacing_um / um_per_z
+    return None
 
 
 def _suits(delta_um: float, known_um: tuple[float, float]) -> bool:
