@@ -50,6 +50,12 @@ def test_an_offset_shows_as_error_and_as_steps_between_crossing_and_focus():
     assert line["rank_correlation"] == pytest.approx(1)
 
 
+def test_a_method_can_be_judged_near_focus_only():
+    near = judged(numbered(Z_UM), lambda true_um: true_um)[0].within(1.0)
+    assert near.truth_um == pytest.approx([-0.85, -0.35, 0.15, 0.65])
+    assert near.to_json()["mean_abs_error_um"] == pytest.approx(0.5)
+
+
 def test_directions_count_beyond_one_step_and_beyond_half_the_depth_of_field():
     def upside_down_near_focus(true_um):
         return -2 * true_um if abs(true_um) < 1.0 else 0.0

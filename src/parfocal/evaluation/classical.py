@@ -66,7 +66,8 @@ def three_point_parabola(
 ) -> JudgedStack:
     """Three images Δ apart at every position of a stack: the classic, with one image more than a pair.
 
-    The defocus is that of the image in the middle, which is known best.
+    The defocus is that of the image in the middle, which is known best. The method reaches about as far as the images
+    are apart: 0.1 to 0.3 µm within Δ of focus, a direction beyond; `JudgedStack.within` tells the two apart.
 
     Args:
         stack: with its best focus.

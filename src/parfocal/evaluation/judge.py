@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -79,6 +79,10 @@ class JudgedStack:
     def near_um(self) -> float:
         """Distance from focus within which a direction does not count: a step, or half the depth of field."""
         return max(self.step_um, self.half_dof_um or 0.0)
+
+    def within(self, distance_um: float) -> JudgedStack:
+        """The same stack with the fields whose true defocus is at most `distance_um` only."""
+        return replace(self, fields=tuple(field for field in self.fields if abs(field.truth_um) <= distance_um))
 
     def to_json(self) -> dict[str, object]:
         """The stack's line in `parfocal evaluate --json`."""
