@@ -114,6 +114,29 @@ def test_the_grid_of_patches_can_be_another(network: Path):
         at_20x(network, patch_grid=0)
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "patches"), [(32, 32, 1), (33, 32, 2), (63, 40, 4), (64, 64, 4), (95, 64, 4), (100, 129, 12)]
+)
+def test_a_whole_frame_is_cut_into_what_fits_and_overlaps_only_below_two(network, rows, columns, patches):
+    first = striped([[5] * 5] * 4)[:rows, :columns]
+    prediction = at_20x(network, patch_grid=None).predict(first, first, DELTA_UM)
+    assert len(prediction.patch_sd) == patches
+
+
+def test_a_whole_frame_has_a_vote_where_the_centre_has_none(network):
+    first = striped([[30, 0, 0, 0], [0] * 4, [0] * 4, [0] * 4])
+    second = stepped(first, [[RIGHT, LEFT, LEFT, LEFT]] + [[LEFT] * 4] * 3)
+    prediction = at_20x(network, patch_grid=None).predict(first, second, DELTA_UM)
+    assert len(prediction.patch_sd) == 16
+    assert prediction.defocus_um == pytest.approx(-UNIT_UM, abs=1e-4)
+
+
+def test_the_detail_of_a_patch_is_what_lies_between_one_and_four_pixels(network):
+    detail = at_20x(network).predict(FIRST, FIRST, DELTA_UM).patch_detail
+    assert len(detail) == 4
+    assert np.array(detail) / detail[0] == pytest.approx(np.array([4, 8, 16, 30]) ** 2 / 16, rel=0.1)
+
+
 def test_at_40x_frames_are_brought_to_the_canonical_scale_and_defocus_to_its_unit(network: Path):
     scale = DRY_40X.canonical_pixel_um / PIXEL_40X_UM
     side = round(2 * PATCH * scale)
