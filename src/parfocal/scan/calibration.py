@@ -14,6 +14,9 @@ from parfocal.merit import MERITS
 MAX_EXCESS_UM = 0.75
 """Slack beyond the configured backlash from which a scan is refused; the stage's own error is about a third of it."""
 
+FAR_EXCESS_UM = 2 * MAX_EXCESS_UM
+"""Excess at one plane alone from which a scan is refused: slack so large that the other plane may be beyond the focus."""
+
 CHECK_IMAGES = 4
 _PLANES = 2
 _FLANK_UM = (2.0, 10.0)
@@ -26,7 +29,7 @@ def check_backlash(microscope: Microscope, z: GuardedZ, sweep: SweepResult, meri
     The stage goes down by the configured backlash only and up again, to two planes on the rising flank of the focus
     curve, the upper one first. Where the slack is larger, the slide stays too high by the difference, and the picture
     is as sharp as one higher up, or, beyond the focus, as one lower down: one plane alone can be as far above the focus
-    as it should be below, two cannot.
+    as it should be below, two cannot. A small excess shows at both planes, a large one at one of them at least.
 
     Call it right after the sweep, which leaves the stage above.
 
@@ -55,7 +58,7 @@ def check_backlash(microscope: Microscope, z: GuardedZ, sweep: SweepResult, meri
         score = MERITS[merit](microscope.camera.snap())
         excesses_um[plane, turn] = np.interp(np.log(score), curve_log, curve_z_um) - aim_um
     excess_um = excesses_um.mean(axis=1)
-    if np.abs(excess_um).max() > MAX_EXCESS_UM:
+    if excess_um.mean() > MAX_EXCESS_UM or np.abs(excess_um).max() > FAR_EXCESS_UM:
         agree = bool(np.ptp(excess_um) < MAX_EXCESS_UM and excess_um.min() > 0)
         about = f"about {z.approach.backlash_um + excess_um.mean():.1f} µm, " if agree else ""
         raise SettingsError(
