@@ -8,7 +8,7 @@ import pytest
 from parfocal.errors import FileError
 from parfocal.stacks.recorded import RecordedStack, read_stack
 
-RECORDED = Path(__file__).parents[2] / "shared" / "data" / "stacks"
+RECORDED = Path(__file__).parents[3] / "shared" / "data" / "stacks"
 
 
 def write_stack(folder, z=(-1.0, 0.0, 1.0), shape=(12, 16, 3), **description):

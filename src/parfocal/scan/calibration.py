@@ -46,7 +46,9 @@ def check_backlash(microscope: Microscope, z: GuardedZ, sweep: SweepResult, meri
     Raises:
         SettingsError: if the slack is larger than configured by more than 0.75 µm.
     """
-    flank = _rising_flank(np.array(sweep.curve_z_um), np.array(sweep.curve_merit))
+    if sweep.z_um is None:
+        return None
+    flank = _rising_flank(np.array(sweep.curve_z_um), np.array(sweep.curve_merit), sweep.z_um)
     if flank is None:
         return None
     curve_z_um, curve_log, planes_um = flank
@@ -69,15 +71,18 @@ def check_backlash(microscope: Microscope, z: GuardedZ, sweep: SweepResult, meri
 
 
 def _rising_flank(
-    z_um: NDArray[np.float64], merit: NDArray[np.float64]
+    z_um: NDArray[np.float64], merit: NDArray[np.float64], focus_um: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]] | None:
-    """The rising flank below the peak as (z in µm, ln merit), and its two planes that rise most."""
-    peak = int(np.argmax(merit))
+    """The rising flank below the focus as (z in µm, ln merit), and its two planes that rise most.
+
+    A sampled peak beyond the focus is no part of it: the curve turns between there and the plane before.
+    """
+    peak = int(np.argmax(np.where(z_um <= focus_um, merit, -np.inf)))
     first = peak
     while first > 0 and merit[first - 1] < merit[first]:
         first -= 1
     flank_z_um, flank_log = z_um[first : peak + 1], np.log(np.maximum(merit[first : peak + 1], 1e-12))
-    below_um = z_um[peak] - flank_z_um[:-1]
+    below_um = focus_um - flank_z_um[:-1]
     rise = np.diff(flank_log)
     rise[(below_um < _FLANK_UM[0]) | (below_um > _FLANK_UM[1])] = 0.0
     weaker = np.minimum(rise[:-1], rise[1:])  # of the rises from a plane and from the next
