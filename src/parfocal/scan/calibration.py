@@ -15,11 +15,11 @@ MAX_EXCESS_UM = 0.75
 """Slack beyond the configured backlash from which a scan is refused; the stage's own error is about a third of it."""
 
 FAR_EXCESS_UM = 2 * MAX_EXCESS_UM
-"""Excess at one plane alone from which a scan is refused: slack so large that the other plane may be beyond the focus."""
+"""Excess at one plane alone from which a scan is refused: the other plane may be beyond the focus."""
 
 CHECK_IMAGES = 4
 _PLANES = 2
-_FLANK_UM = (2.0, 10.0)
+_FLANK_UM = (2.0, 12.0)
 _LEAST_SLOPE = 0.1
 
 
