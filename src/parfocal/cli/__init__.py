@@ -55,6 +55,7 @@ for _command in (
     scanning.stitch,
     scanning.info,
     network.train,
+    network.synthesize,
     network.evaluate,
     measuring.benchmark,
 ):

@@ -56,7 +56,8 @@ def scan(
     """Scan a region of a slide into a virtual slide.
 
     MICROSCOPE is simulated-20x, simulated-40x, or the path of a TOML file. Specimens of a simulated microscope are
-    he-tissue, blood-smear, gram-smear, leaves, unstained, and image:PATH with any image, or slide that OpenSlide reads.
+    he-tissue, blood-smear, gram-smear, marrow, body-fluid, semen, leaves, unstained, and image:PATH with any image, or
+    slide that OpenSlide reads.
 
     \b
     Exit codes: 0 finished, 2 bad input, 3 stopped (what was scanned can be stitched).

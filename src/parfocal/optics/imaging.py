@@ -9,11 +9,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from parfocal.optics.arrays import NUMPY, Arrays
 from parfocal.optics.specimen import Layers, Specimen
 from parfocal.optics.texture import Window
 from parfocal.optics.transfer import RGB_WAVELENGTHS_UM, Illumination, TransferFunction
 
-_PHASE_WAVELENGTH_UM = 0.55
+PHASE_WAVELENGTH_UM = 0.55
 _RADIAL_STEPS = 2048
 _MARGIN_PX = 24
 
@@ -24,11 +25,13 @@ class SlideOptics:
     Args:
         specimen: what lies on the slide.
         illumination: objective, condenser, aberration.
+        arrays: library and device of the light; specimens are drawn with numpy and moved there.
     """
 
-    def __init__(self, specimen: Specimen, illumination: Illumination) -> None:
+    def __init__(self, specimen: Specimen, illumination: Illumination, arrays: Arrays = NUMPY) -> None:
         self.specimen = specimen
         self.illumination = illumination
+        self.arrays = arrays
         self.layer_pitch_um = illumination.objective.canonical_z_um
         self._transfer = tuple(TransferFunction(illumination, wavelength) for wavelength in RGB_WAVELENGTHS_UM)
 
@@ -37,7 +40,7 @@ class SlideOptics:
         padded = tuple(scipy.fft.next_fast_len(n + 2 * _MARGIN_PX, real=True) for n in shape)
         window = Window.centred(x_um, y_um, (padded[0], padded[1]), pixel_um)
         layers = self.specimen.layers(window, self.layer_pitch_um)
-        return FieldLight(layers, self._transfer, self.illumination.focal_shift_um, shape, pixel_um)
+        return FieldLight(layers, self._transfer, self.illumination.focal_shift_um, shape, pixel_um, self.arrays)
 
 
 class FieldLight:
@@ -50,25 +53,27 @@ class FieldLight:
         focal_shift_um: tuple[float, float, float],
         shape: tuple[int, int],
         pixel_um: float,
+        arrays: Arrays = NUMPY,
     ) -> None:
+        self._arrays = arrays
         self._transfer = transfer
         self._focal_shift_um = focal_shift_um
         self._focus_z_um = layers.focus_z_um
-        self._padded = layers.phase.shape[-2:]
+        self._padded = (layers.phase.shape[-2], layers.phase.shape[-1])
         self._crop = tuple(slice((p - n) // 2, (p - n) // 2 + n) for p, n in zip(self._padded, shape, strict=True))
-        self._density = scipy.fft.rfft2(layers.density, workers=2)  # (L, S, Y, X/2+1)
-        self._phase = scipy.fft.rfft2(layers.phase, workers=2)  # (L, Y, X/2+1)
+        self._density = arrays.rfft2(arrays.put(layers.density))  # (L, S, Y, X/2+1)
+        self._phase = arrays.rfft2(arrays.put(layers.phase))  # (L, Y, X/2+1)
         self._absorption = layers.absorption  # (S, 3)
         self._fy_per_px = scipy.fft.fftfreq(self._padded[0])[:, None]
         self._fx_per_px = scipy.fft.rfftfreq(self._padded[1])[None, :]
         self._frequency_per_um = np.hypot(self._fy_per_px, self._fx_per_px) / pixel_um
         self._pixel_response = (np.sinc(self._fy_per_px) * np.sinc(self._fx_per_px)).astype(np.float32)
-        self._radial: dict[int, NDArray[np.intp]] = {}
-        self._absorbance: dict[int, NDArray[np.complex64]] = {}
+        self._radial: dict[int, Any] = {}
+        self._absorbance: dict[int, Any] = {}
 
     def plane(
         self, z_um: float, channels: tuple[int, ...] = (0, 1, 2), shift_px: tuple[float, float] = (0.0, 0.0)
-    ) -> NDArray[np.float32]:
+    ) -> Any:
         """Light at one stage z.
 
         Args:
@@ -77,40 +82,47 @@ class FieldLight:
             shift_px: (y, x) by which the picture is moved, in pixels: vibration between two frames.
 
         Returns:
-            float32 (Y, X, len(channels)); 1.0 is empty glass.
+            float32 (Y, X, len(channels)) of the library that the light is computed with; 1.0 is empty glass.
         """
-        response = self._pixel_response
+        xp = self._arrays.xp
+        response: NDArray[Any] = self._pixel_response
         if shift_px != (0.0, 0.0):
             ramp = self._fy_per_px * shift_px[0] + self._fx_per_px * shift_px[1]
             response = (response * np.exp(-2j * math.pi * ramp)).astype(np.complex64)
-        return np.stack([self._channel(z_um, channel, response) for channel in channels], axis=-1)
+        moved = self._arrays.put(response)
+        return xp.stack([self._channel(z_um, channel, moved) for channel in channels], axis=-1)
 
-    def _channel(self, z_um: float, channel: int, response: NDArray[Any]) -> NDArray[np.float32]:
-        transfer = self._transfer[channel]
-        radial = self._radial_index(channel)
-        phase_scale = np.float32(_PHASE_WAVELENGTH_UM / RGB_WAVELENGTHS_UM[channel])
-        spectrum = np.zeros(self._phase.shape[1:], dtype=np.complex64)
-        absorbance = self._absorbance_spectrum(channel)
+    def _channel(self, z_um: float, channel: int, response: Any) -> Any:
+        xp, transfer = self._arrays.xp, self._transfer[channel]
+        phase_scale = np.float32(PHASE_WAVELENGTH_UM / RGB_WAVELENGTHS_UM[channel])
+        absorbance, spectrum = self._absorbance_spectrum(channel), None
         for layer, focus_z_um in enumerate(self._focus_z_um):
             absorption, refraction = transfer.line(z_um - focus_z_um - self._focal_shift_um[channel])
-            spectrum -= np.take(_resample(absorption, transfer), radial) * absorbance[layer]
-            spectrum += np.take(_resample(phase_scale * refraction, transfer), radial) * self._phase[layer]
-        spectrum *= response
-        logarithm: NDArray[np.float32] = scipy.fft.irfft2(spectrum, s=self._padded, workers=2)[self._crop]
-        return np.exp(logarithm)
+            term = self._spread(phase_scale * refraction, channel) * self._phase[layer]
+            term -= self._spread(absorption, channel) * absorbance[layer]
+            spectrum = term if spectrum is None else spectrum + term
+        return xp.exp(self._arrays.irfft2(spectrum * response, self._padded)[self._crop])
 
-    def _absorbance_spectrum(self, channel: int) -> NDArray[np.complex64]:
+    def _spread(self, line: NDArray[np.float32], channel: int) -> Any:
+        """A transfer line at every frequency of the field, (Y, X/2+1)."""
+        radial = self._radial_index(channel)
+        fine = self._arrays.put(_resample(line, self._transfer[channel]))
+        if isinstance(fine, np.ndarray):  # half the time of what the standard offers
+            return np.take(fine, radial)
+        return self._arrays.xp.take(fine, radial.reshape(-1)).reshape(radial.shape)
+
+    def _absorbance_spectrum(self, channel: int) -> Any:
         """Spectrum of all stains together in one channel, natural logarithm, (L, Y, X/2+1)."""
         if channel not in self._absorbance:
-            weights = (math.log(10) * self._absorption[:, channel]).astype(np.float32)
-            self._absorbance[channel] = np.einsum("s,lsyx->lyx", weights, self._density)
+            weights = [math.log(10) * float(absorption) for absorption in self._absorption[:, channel]]
+            self._absorbance[channel] = sum(w * self._density[:, stain] for stain, w in enumerate(weights))
         return self._absorbance[channel]
 
-    def _radial_index(self, channel: int) -> NDArray[np.intp]:
+    def _radial_index(self, channel: int) -> Any:
         """Index of each frequency into a line of `_RADIAL_STEPS` + 1 points, the last of which transmits nothing."""
         if channel not in self._radial:
             index = self._frequency_per_um / self._transfer[channel].cutoff_per_um * (_RADIAL_STEPS - 1)
-            self._radial[channel] = np.minimum(np.rint(index), _RADIAL_STEPS).astype(np.intp)
+            self._radial[channel] = self._arrays.put(np.minimum(np.rint(index), _RADIAL_STEPS).astype(np.int64))
         return self._radial[channel]
 
 

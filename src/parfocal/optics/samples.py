@@ -271,6 +271,73 @@ def _unstained(sample: Sample, canvas: LayerCanvas) -> None:
             _draw_discs(sample, canvas, lumps, depth_um + (size - 0.5), [part])
 
 
+def _marrow(sample: Sample, canvas: LayerCanvas) -> None:
+    """Crowded nucleated cells of many sizes and stages, red cells between them, fat that left round holes."""
+    window, look, seed = canvas.window, sample.appearance, sample.seed * 6007
+    fat = _smooth_step(noise(seed + 1, window, 70 * look.size), 0.9, 0.15)
+    ground = np.float32(0.05) * (1 - fat) * np.clip(1 + fractal(seed + 2, window, 20 * look.size, 1.0, 0.8), 0, None)
+    canvas.add_sheet(sample.topography.over(window), {1: ground}, np.float32(look.phase) * ground)
+    chromatin = np.clip(1 + 0.45 * fractal(seed + 3, window, 2.5 * look.size, 0.6 * look.size, 0.9), 0.1, None)
+    for x, y, surface_um, draws in _scatter(sample, window, 20, 5200 * look.density, 6):
+        if draws[5] < 2 * noise_at(seed + 1, np.array([x]), np.array([y]), 70 * look.size)[0] - 1:
+            continue
+        depth_um = surface_um + (draws[0] - 0.5) * look.thickness_um
+        radius = (3.5 + 6.5 * draws[1] ** 2) * look.size
+        nucleus = radius * (0.55 + 0.35 * draws[2])
+        away, angle = (radius - nucleus) * draws[3], 6.283 * draws[4]
+        parts = [
+            _Disc(x, y, radius, 1, 0.16, 0.3),
+            _Disc(x + away * math.cos(angle), y + away * math.sin(angle), nucleus, 0, 0.45, 0.3),
+        ]
+        _draw_discs(sample, canvas, chromatin, depth_um, parts)
+    for x, y, surface_um, draws in _scatter(sample, window, 21, 5000 * look.density, 2):
+        depth_um = surface_um + (draws[0] - 0.5) * look.thickness_um
+        _draw_discs(sample, canvas, chromatin, depth_um, [_Disc(x, y, (3.2 + draws[1]) * look.size, 1, 0.18, 0.4)])
+
+
+def _body_fluid(sample: Sample, canvas: LayerCanvas) -> None:
+    """Loose lymphocytes, and macrophages with vacuoles, on bare glass."""
+    window, look, seed = canvas.window, sample.appearance, sample.seed * 7001
+    grain = np.clip(1 + 0.4 * fractal(seed + 1, window, 3 * look.size, 0.7 * look.size, 0.9), 0.1, None)
+    for x, y, surface_um, draws in _scatter(sample, window, 22, 450 * look.density, 3):
+        depth_um, radius = surface_um + (draws[0] - 0.5) * look.thickness_um, (3.2 + 1.2 * draws[1]) * look.size
+        parts = [_Disc(x, y, radius * 1.2, 1, 0.12, 0.2), _Disc(x, y, radius, 0, 0.5, 0.35)]
+        _draw_discs(sample, canvas, grain, depth_um, parts)
+    for x, y, surface_um, draws in _scatter(sample, window, 23, 160 * look.density, 4 + 3 * _LOBES):
+        depth_um, radius = surface_um + (draws[0] - 0.5) * look.thickness_um, (8 + 6 * draws[1]) * look.size
+        parts = [_Disc(x, y, radius, 1, 0.14, 0.25), _Disc(x + 0.4 * radius, y, 0.4 * radius, 0, 0.4, 0.3)]
+        for angle, reach, size in draws[4:].reshape(-1, 3):  # vacuoles: less of what is around them
+            away = 0.7 * radius * reach
+            lobe_x, lobe_y = x + away * math.cos(6.283 * angle), y + away * math.sin(6.283 * angle)
+            parts.append(_Disc(lobe_x, lobe_y, (0.1 + 0.15 * size) * radius, 1, -0.03, -0.05))
+        _draw_discs(sample, canvas, grain, depth_um, parts)
+
+
+def _semen(sample: Sample, canvas: LayerCanvas) -> None:
+    """Stained sperm: oval heads with a pale cap, a thicker middle piece and a long thin curved tail."""
+    window, look, seed = canvas.window, sample.appearance, sample.seed * 8009
+    film = np.clip(0.3 + 0.4 * fractal(seed + 1, window, 60 * look.size, 1.5 * look.size, 0.8), 0, None)
+    canvas.add_sheet(sample.topography.over(window), {1: 0.02 * film}, np.float32(0.05 * look.phase) * film)
+    for x, y, surface_um, draws in _scatter(sample, window, 24, 900 * look.density, 4):
+        depth_um, heading = surface_um + (draws[0] - 0.5) * look.thickness_um, 6.283 * draws[1]
+        shape = ellipse(window, x, y, (2.4 * look.size, 1.5 * look.size), heading, look.edge_um)
+        if shape:
+            place, inside, _ = shape
+            stained = {0: np.float32(0.5) * inside}
+            canvas.add_object(place, depth_um, stained, np.float32(0.5 * look.phase) * inside)
+        bend, joints = 1.5 * (draws[2] - 0.5), 24
+        for joint in range(joints):
+            heading += bend / joints
+            step = 2.4 if joint == 0 else 1.7
+            x, y = x - step * look.size * math.cos(heading), y - step * look.size * math.sin(heading)
+            width = (0.55 if joint < 3 else 0.3) * look.size
+            shape = ellipse(window, x, y, (1.3 * look.size, width), heading, 0.5 * look.edge_um)
+            if shape:
+                place, inside, _ = shape
+                tail_um = depth_um + 1.5 * (draws[3] - 0.5) * joint / joints
+                canvas.add_object(place, tail_um, {1: np.float32(0.3) * inside}, np.float32(0.25 * look.phase) * inside)
+
+
 def _leaves(sample: Sample, canvas: LayerCanvas) -> None:
     """Flat pieces of any size that hide one another, as in natural images: fibres, keratin, plant matter."""
     window, look, seed = canvas.window, sample.appearance, sample.seed * 5003
@@ -317,6 +384,9 @@ SAMPLES: dict[str, tuple[_Draw, _Stains]] = {
     "gram-smear": (_gram_smear, (CRYSTAL_VIOLET, SAFRANIN)),
     "leaves": (_leaves, (HAEMATOXYLIN, EOSIN)),
     "unstained": (_unstained, (UNSTAINED, UNSTAINED)),
+    "marrow": (_marrow, (GIEMSA_AZURE, GIEMSA_EOSIN)),
+    "body-fluid": (_body_fluid, (GIEMSA_AZURE, GIEMSA_EOSIN)),
+    "semen": (_semen, (HAEMATOXYLIN, EOSIN)),
 }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ class TransferFunction:
 
         axial = np.sqrt(n_per_um**2 - squared) - np.sqrt(n_per_um**2 - source_squared)
         self._phase_per_um = (-2 * math.pi * axial).astype(np.float32)
-        aberration = _spherical(squared / pupil**2) - _spherical(source_squared / pupil**2)
+        aberration = spherical(squared / pupil**2) - spherical(source_squared / pupil**2)
         self._aberration = (2 * math.pi * illumination.spherical_waves * aberration).astype(np.float32)
         # Over what the pupil passes with no specimen (the first row): empty glass is 1 for any condenser.
         self._weight = (passed * weight / (passed[0] * weight).sum()).astype(np.float32)
@@ -98,9 +99,9 @@ class TransferFunction:
         return absorption, refraction
 
 
-def _spherical(rho_squared: NDArray[np.float64]) -> NDArray[np.float64]:
+def spherical(rho_squared: NDArray[Any]) -> NDArray[Any]:
     """Zernike primary spherical aberration over the squared pupil radius."""
-    return 6 * rho_squared**2 - 6 * rho_squared + 1
+    return np.asarray(6 * rho_squared**2 - 6 * rho_squared + 1)
 
 
 def _half_disc(radius: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

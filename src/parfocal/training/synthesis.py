@@ -19,10 +19,11 @@ from parfocal.merit import find_best_focus
 from parfocal.optics.imaging import FieldLight, SlideOptics
 from parfocal.optics.objective import Objective
 from parfocal.optics.photograph import Photograph, read_photograph
-from parfocal.optics.samples import SAMPLES, Appearance, make_sample
+from parfocal.optics.samples import make_sample
 from parfocal.optics.sensor import Sensor
 from parfocal.optics.specimen import Specimen, Topography
 from parfocal.optics.transfer import Illumination
+from parfocal.optics.variety import random_appearance, random_sensor
 
 PATCH_PX = 224
 FRAMES_PER_SPECIMEN = 9
@@ -110,7 +111,7 @@ def _chain(rng: np.random.Generator, textures: Textures) -> tuple[NDArray[np.uin
         focus_um = find_best_focus(partial(_green, light), 0.0, 8 * unit_um, step_um)
         if focus_um is None:
             continue
-        camera = _Camera(light, _random_sensor(rng), rng)
+        camera = _Camera(light, random_sensor(rng), rng)
         delta_u = float(rng.uniform(*DELTA_U))
         error_u = np.clip(rng.normal(0, _ARRIVAL_ERROR_U, FRAMES_PER_SPECIMEN), -0.6, 0.6)
         defocus_u = _random_start_u(rng) + delta_u * np.arange(FRAMES_PER_SPECIMEN) + error_u
@@ -120,7 +121,7 @@ def _chain(rng: np.random.Generator, textures: Textures) -> tuple[NDArray[np.uin
 
 
 def _green(light: FieldLight, z_um: float) -> NDArray[np.float32]:
-    return light.plane(z_um, (1,))[..., 0]
+    return np.asarray(light.plane(z_um, (1,))[..., 0])
 
 
 def _random_start_u(rng: np.random.Generator) -> float:
@@ -154,7 +155,7 @@ def _random_sample(rng: np.random.Generator, unit_um: float) -> tuple[float, flo
     kind = str(rng.choice(list(_KIND_SHARE), p=list(_KIND_SHARE.values())))
     x_um, y_um = (float(value) for value in rng.uniform(-5000, 5000, 2))
     relief = _random_relief(rng, x_um, y_um, unit_um)
-    return x_um, y_um, make_sample(kind, int(rng.integers(2**31)), relief, _random_appearance(rng, kind, unit_um))
+    return x_um, y_um, make_sample(kind, int(rng.integers(2**31)), relief, random_appearance(rng, kind, unit_um))
 
 
 def _random_relief(rng: np.random.Generator, x_um: float, y_um: float, unit_um: float) -> Topography:
@@ -206,36 +207,6 @@ def _random_photograph(
 @lru_cache(maxsize=32)
 def _density(path: Path) -> NDArray[np.float32]:
     return read_photograph(path, 0.5, Topography()).density
-
-
-def _random_appearance(rng: np.random.Generator, kind: str, unit_um: float) -> Appearance:
-    standard = np.array(SAMPLES[kind][1])
-    stains = np.clip(standard * rng.uniform(0.6, 1.4, (2, 1)) + rng.uniform(-0.2, 0.2, (2, 3)), 0.02, 1.3)
-    if rng.random() < 0.2:
-        stains = np.repeat(stains.mean(axis=1, keepdims=True), 3, axis=1)
-    thick = rng.random() < 0.25 or kind == "unstained"
-    return Appearance(
-        stains=(tuple(stains[0].tolist()), tuple(stains[1].tolist())),
-        strength=float(rng.uniform(0.5, 1.3)),
-        phase=float(rng.uniform(0.1, 1.6)),
-        size=float(np.exp(rng.uniform(np.log(0.6), np.log(1.8)))),
-        density=float(np.exp(rng.uniform(np.log(0.35), np.log(1.5)))),
-        thickness_um=float(rng.uniform(0.5, 7.0 if thick else 3.0) * unit_um),
-        edge_um=float(rng.uniform(0.3, 1.4)),
-        cover=float(rng.choice([0.6, 0.8, 0.99])),
-        dust_per_mm2=float(rng.choice([0.0, 5.0, 40.0])),
-    )
-
-
-def _random_sensor(rng: np.random.Generator) -> Sensor:
-    return Sensor(
-        full_well_e=float(np.exp(rng.uniform(np.log(8_000), np.log(60_000)))),
-        dark_noise_e=float(rng.uniform(3, 15)),
-        prnu=float(rng.uniform(0.001, 0.008)),
-        white_level=float(rng.uniform(190, 240)),
-        vignetting=float(rng.uniform(0, 0.1)),
-        seed=int(rng.integers(2**31)),
-    )
 
 
 class _Camera:
