@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,21 @@ import pytest
 from parfocal.errors import FileError, SettingsError
 from parfocal.merit import tenengrad
 from parfocal.optics.abbe import Exposure
+from parfocal.stacks.protocol import draw_scene
 from parfocal.stacks.sets import read_stacks
-from parfocal.stacks.simulated import PLANES, best_focus_of, draw_scene, render, start_set, synthesize_stack
+from parfocal.stacks.simulated import (
+    PLANES,
+    SetSettings,
+    best_focus_of,
+    find_images,
+    render,
+    start_set,
+    synthesize,
+    synthesize_stack,
+)
 
 TILE = (1, 1)
+SETTINGS = SetSettings("different", 3, "fast", TILE)
 TRAINED = {"he-tissue", "leaves", "blood-smear", "gram-smear", "unstained"}
 
 
@@ -23,9 +35,9 @@ TRAINED = {"he-tissue", "leaves", "blood-smear", "gram-smear", "unstained"}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of two stacks of one tile by the fast light."""
     folder = tmp_path_factory.mktemp("sets") / "different"
-    start_set(folder, "different", 3, "fast", TILE, None)
+    start_set(folder, SETTINGS)
     for index in range(2):
-        synthesize_stack(folder, "different", 3, index, "fast", TILE)
+        synthesize_stack(folder, SETTINGS, index)
     return folder
 
 
@@ -66,7 +78,7 @@ def test_best_focus_lies_where_planes_on_either_side_lose_sharpness():
 
 
 def test_the_same_seed_and_number_give_the_same_bytes(folder, tmp_path):
-    again = synthesize_stack(tmp_path, "different", 3, 1, "fast", TILE)
+    again = synthesize_stack(tmp_path, SETTINGS, 1)
     for file in sorted((folder / "field-001").iterdir()):
         assert (again / file.name).read_bytes() == file.read_bytes(), file.name
 
@@ -75,12 +87,20 @@ def test_a_finished_stack_is_left_alone_and_an_unfinished_one_is_made_again(fold
     unfinished = tmp_path / ".field-000.part"
     unfinished.mkdir()
     (unfinished / "z-00.png").write_bytes(b"half")
-    path = synthesize_stack(tmp_path, "different", 3, 0, "fast", TILE)
+    path = synthesize_stack(tmp_path, SETTINGS, 0)
     assert not unfinished.exists()
     stamp = (path / "stack.json").stat().st_mtime_ns
-    assert synthesize_stack(tmp_path, "different", 3, 0, "fast", TILE) == path
+    assert synthesize_stack(tmp_path, SETTINGS, 0) == path
     assert (path / "stack.json").stat().st_mtime_ns == stamp
     assert len(read_stacks(tmp_path)) == 1
+
+
+def test_several_processes_render_the_same_set(folder, tmp_path):
+    told = []
+    synthesize(tmp_path, SETTINGS, 2, jobs=2, on_progress=lambda *progress: told.append(progress))
+    assert told == [("rendering stacks", 1, 2), ("rendering stacks", 2, 2)]
+    for name in ("field-000", "field-001"):
+        assert (tmp_path / name / "stack.json").read_bytes() == (folder / name / "stack.json").read_bytes()
 
 
 def test_the_description_tells_seed_version_and_settings(folder):
@@ -126,29 +146,29 @@ def test_a_bare_tile_keeps_little_of_the_specimen():
 def test_textures_make_a_third_of_the_stacks_of_the_different_protocol(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (900, 900, 3)).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "tissue.png"), cv2.GaussianBlur(image, (0, 0), 2))
-    (texture,) = start_set(tmp_path / "set", "different", 1, "fast", TILE, tmp_path)
+    (texture,) = find_images(tmp_path)
     kinds = [draw_scene("different", np.random.default_rng((2, i)), TILE, [texture]).kind for i in range(60)]
     assert 10 <= kinds.count("tissue.png") <= 30
 
 
 def test_another_set_in_the_folder_is_refused(folder):
     with pytest.raises(SettingsError, match=r"holds another set.*seed.*4"):
-        start_set(folder, "different", 4, "fast", TILE, None)
+        start_set(folder, replace(SETTINGS, seed=4))
 
 
 def test_bad_input_is_named(tmp_path):
     with pytest.raises(SettingsError, match="textures go with the protocol different"):
-        start_set(tmp_path / "set", "same", 1, "fast", TILE, tmp_path)
+        start_set(tmp_path / "set", SetSettings("same", 1, textures=(tmp_path / "tissue.png",)))
     with pytest.raises(FileError, match="holds no image"):
-        start_set(tmp_path / "set", "different", 1, "fast", TILE, tmp_path)
+        find_images(tmp_path)
     (tmp_path / "set.json").write_text("{")
     with pytest.raises(FileError, match=r"set\.json: is not JSON"):
-        start_set(tmp_path, "different", 1, "fast", TILE, None)
+        start_set(tmp_path, SETTINGS)
 
 
 @pytest.mark.slow
 def test_the_label_of_the_slow_light_is_the_peak_of_the_slow_light(tmp_path):
-    path = synthesize_stack(tmp_path, "same", 5, 0, "abbe", TILE)
+    path = synthesize_stack(tmp_path, SetSettings("same", 5, "abbe", TILE), 0)
     (stack,) = read_stacks(path)
     sharpest = int(np.argmax([tenengrad(stack.plane(index)) for index in range(PLANES)]))
     assert abs(stack.defocus(sharpest)) < 1.6

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from parfocal.cli.terminal import json_option, network_option
+from parfocal import __version__
+from parfocal.cli.terminal import (
+    Bars,
+    jobs_option,
+    json_option,
+    network_option,
+    renderer_option,
+    terminable,
+    tiles_option,
+)
+
+if TYPE_CHECKING:
+    from parfocal.stacks.protocol import Protocol
+    from parfocal.stacks.simulated import Renderer
 
 
 @click.group()
@@ -62,3 +76,55 @@ def inference(network: Path | None, as_json: bool) -> None:
         f"four patches on one thread: ONNX Runtime {times.onnxruntime_ms:.1f} ms, torch eager {times.torch_ms:.1f} ms, "
         f"{times.ratio:.2f} times as long"
     )
+
+
+@benchmark.command()
+@network_option
+@click.option("--against", multiple=True, type=click.Path(path_type=Path), help="Another network; as often as wanted.")
+@click.option("--fields", type=click.IntRange(min=1), default=20, show_default=True, help="Stacks of each set.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the sets.")
+@renderer_option
+@tiles_option
+@jobs_option
+@click.option(
+    "--sets", type=click.Path(path_type=Path), default="accuracy-sets", show_default=True, help="Folder of the sets."
+)
+@json_option
+def accuracy(
+    network: Path | None,
+    against: tuple[Path, ...],
+    fields: int,
+    seed: int,
+    renderer: Renderer,
+    tiles: tuple[int, int],
+    jobs: int | None,
+    sets: Path,
+    as_json: bool,
+) -> None:
+    """Error of the network on the frozen sets, beside methods without training and other networks.
+
+    The sets *same* and *different* are rendered by `parfocal synthesize` when they are not there yet: hours on a few
+    cores by Abbe's sum. The parabola has one image more than the network, the full stack all of them.
+
+    \b
+    Examples:
+      parfocal benchmark accuracy
+      parfocal benchmark accuracy --fields 2 --tiles 1x1 --renderer fast --sets quick-sets
+      parfocal benchmark accuracy --network mine.onnx --against theirs.onnx --json
+    """
+    from parfocal.benchmark.accuracy import as_text, measure_accuracy
+    from parfocal.config import shipped_network
+    from parfocal.stacks.simulated import SetSettings, synthesize
+
+    protocols: tuple[Protocol, ...] = ("same", "different")
+    with terminable(), Bars(quiet=as_json) as bars:
+        for protocol in protocols:
+            settings = SetSettings(protocol, seed, renderer, tiles)
+            synthesize(sets / protocol, settings, fields, jobs, bars.stitched)
+        networks = (network or shipped_network(), *against)
+        rows = measure_accuracy([sets / protocol for protocol in protocols], networks, bars.stitched)
+    if as_json:
+        of_sets = {"seed": seed, "fields": fields, "renderer": renderer, "tiles": list(tiles), "version": __version__}
+        click.echo(json.dumps({**of_sets, "rows": [row.to_json() for row in rows]}, indent=2))
+    else:
+        click.echo(as_text(rows))

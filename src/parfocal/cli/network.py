@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from parfocal.cli.terminal import Bars, json_option, network_option, show, terminable
+from parfocal.cli.terminal import (
+    Bars,
+    json_option,
+    network_option,
+    show,
+    terminable,
+)
 from parfocal.errors import ScanStoppedError, SettingsError
 
 if TYPE_CHECKING:
-    from parfocal.stacks.simulated import Protocol, Renderer
+    from parfocal.stacks.protocol import Protocol
+    from parfocal.stacks.simulated import Renderer
 
 
 @click.command()
@@ -109,7 +116,7 @@ def synthesize(
     seed: int,
     renderer: Renderer,
     textures: Path | None,
-    tiles: str,
+    tiles: tuple[int, int],
     jobs: int | None,
     out: Path,
     as_json: bool,
@@ -126,33 +133,11 @@ def synthesize(
       parfocal synthesize --protocol different --fields 20 --seed 1 --textures my-images --out different-1
       parfocal synthesize --protocol same --fields 2 --tiles 1x1 --renderer fast --out quick
     """
-    import multiprocessing
-    import os
-    from functools import partial
+    from parfocal.stacks.simulated import SetSettings, find_images
+    from parfocal.stacks.simulated import synthesize as run
 
-    from parfocal.stacks.simulated import start_set
-
-    size = _tiles(tiles)
-    images = start_set(out, protocol, seed, renderer, size, textures)
-    work = partial(_synthesize_one, (out, protocol, seed, renderer, size, images))
-    processes = min(jobs or os.cpu_count() or 1, fields)
-    with terminable(), Bars(quiet=as_json) as bars, multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for done, _ in enumerate(pool.imap(work, range(fields)), start=1):
-            bars.stitched("rendering stacks", done, fields)
+    images = find_images(textures) if textures is not None else ()
+    settings = SetSettings(protocol, seed, renderer, tiles, images)
+    with terminable(), Bars(quiet=as_json) as bars:
+        run(out, settings, fields, jobs, bars.stitched)
     show({"set": str(out), "protocol": protocol, "stacks": fields, "seed": seed, "renderer": renderer}, as_json)
-
-
-def _tiles(text: str) -> tuple[int, int]:
-    rows, _, columns = text.partition("x")
-    if not (rows.isdecimal() and columns.isdecimal() and 1 <= int(rows) <= 20 and 1 <= int(columns) <= 20):
-        raise SettingsError(f"tiles {text!r} is not ROWSxCOLUMNS, each 1 to 20, such as 4x5")
-    return int(rows), int(columns)
-
-
-def _synthesize_one(
-    of_set: tuple[Path, Protocol, int, Renderer, tuple[int, int], tuple[Path, ...]], index: int
-) -> None:
-    from parfocal.stacks.simulated import synthesize_stack
-
-    out, protocol, seed, renderer, tiles, images = of_set
-    synthesize_stack(out, protocol, seed, index, renderer, tiles, images)

@@ -23,6 +23,31 @@ network_option = click.option(
 )
 
 
+class _Tiles(click.ParamType[tuple[int, int]]):
+    """ROWSxCOLUMNS of a frame."""
+
+    name = "RxC"
+    most = 20
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if not isinstance(value, str):
+            return value
+        rows, _, columns = value.partition("x")
+        numbers = [int(side) if side.isdecimal() else 0 for side in (rows, columns)]
+        if not all(1 <= number <= self.most for number in numbers):
+            self.fail(f"{value!r} is not ROWSxCOLUMNS of tiles, each 1 to {self.most}, such as 4x5", param, ctx)
+        return numbers[0], numbers[1]
+
+
+renderer_option = click.option(
+    "--renderer", type=click.Choice(["abbe", "fast"]), default="abbe", show_default=True, help="Whose light."
+)
+tiles_option = click.option("--tiles", type=_Tiles(), default=(4, 5), help="Tiles of 224² px a frame.  [default: 4x5]")
+jobs_option = click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
+
+
 def show(values: dict[str, Any], as_json: bool) -> None:
     """Print named values, one a line, or as JSON."""
     if as_json:
