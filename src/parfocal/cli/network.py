@@ -10,10 +10,13 @@ import click
 
 from parfocal.cli.terminal import (
     Bars,
+    jobs_option,
     json_option,
     network_option,
+    renderer_option,
     show,
     terminable,
+    tiles_option,
 )
 from parfocal.errors import ScanStoppedError, SettingsError
 
@@ -102,12 +105,12 @@ def evaluate(
 @click.option("--protocol", type=click.Choice(["same", "different"]), required=True, help="As in training, or not.")
 @click.option("--fields", type=click.IntRange(min=1), required=True, help="Number of stacks.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything drawn.")
-@click.option("--renderer", type=click.Choice(["abbe", "fast"]), default="abbe", show_default=True)
+@renderer_option
 @click.option(
     "--textures", type=click.Path(path_type=Path), help="Folder of images to make a third of the stacks from."
 )
-@click.option("--tiles", default="4x5", show_default=True, help="Rows and columns of 224² pixels of a frame.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
+@tiles_option
+@jobs_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the set.")
 @json_option
 def synthesize(
