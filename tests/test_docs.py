@@ -98,6 +98,11 @@ def test_the_python_example_runs(folder, network):
     run([sys.executable, "-c", example], folder)
 
 
+def test_the_predictor_of_the_documentation_is_judged_and_focuses(folder):
+    (example,) = blocks(ROOT / "docs" / "training.md", "python predictor")
+    run([sys.executable, "-c", example], folder)
+
+
 def leaves(command=cli.cli, path=("parfocal",)):
     if isinstance(command, click.Group):
         for name, sub in command.commands.items():

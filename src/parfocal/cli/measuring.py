@@ -18,6 +18,7 @@ from parfocal.cli.terminal import (
     terminable,
     tiles_option,
 )
+from parfocal.errors import SettingsError
 
 if TYPE_CHECKING:
     from parfocal.stacks.protocol import Protocol
@@ -128,3 +129,36 @@ def accuracy(
         click.echo(json.dumps({**of_sets, "rows": [row.to_json() for row in rows]}, indent=2))
     else:
         click.echo(as_text(rows))
+
+
+@benchmark.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def deviation(path: Path, as_json: bool) -> None:
+    """Does the standard deviation of a field hardly change over z, as the paper says (section 2.4.2)?
+
+    For each stack of PATH (see `parfocal evaluate`) whose focus and scale are known: its value in focus, and how far
+    apart the largest and the smallest within 10 µm are, as a share of it.
+
+    \b
+    Examples:
+      parfocal benchmark deviation my-set
+    """
+    from parfocal.evaluation.claims import deviation_over_focus
+    from parfocal.evaluation.sources import read_parts
+
+    stacks = [stack for stacks in read_parts(path).values() for stack in stacks if stack.z_unit == "um"]
+    usable = [stack for stack in stacks if stack.best_z is not None]
+    if not usable:
+        raise SettingsError(f"{path} holds no stack in µm whose best focus is known")
+    rows = [
+        {"stack": stack.name, "in_focus": over.in_focus, "relative_range": over.relative_range}
+        for stack in usable
+        for over in [deviation_over_focus(stack)]
+    ]
+    if as_json:
+        click.echo(json.dumps({"rows": rows}, indent=2))
+        return
+    click.echo(f"{'stack':24} in focus, grey levels   largest − smallest")
+    for row in rows:
+        click.echo(f"{str(row['stack'])[:24]:24} {row['in_focus']:21.1f} {row['relative_range']:20.1%}")

@@ -27,10 +27,14 @@ class DeviationOverFocus:
     deviation: Array
 
     @property
+    def in_focus(self) -> float:
+        """The one nearest to focus, in grey levels."""
+        return float(self.deviation[np.argmin(np.abs(self.defocus_um))])
+
+    @property
     def relative_range(self) -> float:
         """(largest − smallest) over the one nearest to focus: 0 if the claim were exact."""
-        at_focus = self.deviation[np.argmin(np.abs(self.defocus_um))]
-        return float(np.ptp(self.deviation) / at_focus) if at_focus > 0 else float("nan")
+        return float(np.ptp(self.deviation) / self.in_focus) if self.in_focus > 0 else float("nan")
 
 
 def deviation_over_focus(stack: FocalStack, um_per_z: float = 1.0, reach_um: float = 10.0) -> DeviationOverFocus:
