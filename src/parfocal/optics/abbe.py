@@ -63,9 +63,8 @@ class AbbeOptics:
 
     def field(self, x_um: float, y_um: float, shape: tuple[int, int], pixel_um: float) -> AbbeLight:
         """The field of this shape (Y, X) centred at (x_um, y_um): its specimen is drawn once."""
-        rows, columns = (scipy.fft.next_fast_len(_FINER * (n + 2 * _MARGIN_PX)) for n in shape)
-        padded = (rows + rows % 2, columns + columns % 2)
-        window = Window.centred(x_um, y_um, padded, pixel_um / _FINER)
+        rows, columns = (_FINER * scipy.fft.next_fast_len(n + 2 * _MARGIN_PX) for n in shape)
+        window = Window.centred(x_um, y_um, (rows, columns), pixel_um / _FINER)
         layers = self.specimen.layers(window, self.illumination.objective.canonical_z_um)
         return AbbeLight(layers, self.illumination, shape, pixel_um, self.arrays, self.source_points)
 
@@ -116,7 +115,7 @@ class AbbeLight:
             float32 (P, Y, X, len(channels)); 1.0 is empty glass.
         """
         light = np.empty((len(exposures), *self._shape, len(channels)), dtype=np.float32)
-        middle_um = float(self._layers.focus_z_um.mean())
+        middle_um = float(np.median(self._layers.focus_z_um))  # dust lies far from the rest
         far = np.array([abs(exposure.z_um - middle_um) > _FAR_UM for exposure in exposures])
         for group, source in (
             (np.flatnonzero(~far).tolist(), self._source),
@@ -157,15 +156,16 @@ class AbbeLight:
         The tilt stays out of the wave: frequencies are counted from the source point's own.
         """
         put, objective = self._arrays.put, self._illumination.objective
-        squared = (self._fx + tilt[0])[None, :] ** 2 + (self._fy + tilt[1])[:, None] ** 2
+        fx, fy = ((f + shift).astype(np.float32) for f, shift in zip((self._fx, self._fy), tilt, strict=True))
+        squared = fx[None, :] ** 2 + fy[:, None] ** 2
         highest = (objective.immersion_index / wavelength_um) ** 2
-        axial = np.sqrt(np.maximum(highest - squared, 0)).astype(np.float32)
+        axial = np.sqrt(np.maximum(np.float32(highest) - squared, 0))
         focus_z_um = self._layers.focus_z_um[self._order]
         spectrum = self._arrays.fft2(transmissions[0])
         for below_um, above_um, transmission in zip(focus_z_um, focus_z_um[1:], transmissions[1:], strict=False):
             way = np.where(squared < highest, _turned(axial, below_um - above_um), 0)
             spectrum = self._arrays.fft2(self._arrays.ifft2(spectrum * put(way)) * transmission)
-        pupil_squared = squared * (wavelength_um / objective.na) ** 2
+        pupil_squared = squared * np.float32((wavelength_um / objective.na) ** 2)
         passed = np.flatnonzero(pupil_squared <= 1)
         aberration = self._illumination.spherical_waves * spherical(pupil_squared.ravel()[passed])
         row, column = np.divmod(passed, squared.shape[1])
