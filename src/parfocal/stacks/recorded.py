@@ -20,6 +20,9 @@ from parfocal.errors import FileError
 
 STACK_FILE = "stack.json"
 
+_ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND"))
+_TAIL_BYTES = 1024  # some writers add a few bytes behind the end
+
 Plane = NDArray[np.uint8]
 """One image of a stack: uint8 (Y, X, 3), RGB."""
 
@@ -143,6 +146,7 @@ def read_plane(path: Path) -> Plane:
         encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or 'cannot be read'}") from error
+    _check_whole(path, encoded)
     image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
     if image is None:
         raise FileError(f"{path}: is not a readable image")
@@ -151,6 +155,13 @@ def read_plane(path: Path) -> Plane:
     if image.ndim == 2:
         return np.repeat(image[..., None], 3, axis=2)
     return np.ascontiguousarray(image[..., 2::-1])  # cv2 gives BGR, or BGRA
+
+
+def _check_whole(path: Path, encoded: NDArray[np.uint8]) -> None:
+    """A JPEG or PNG must have its end: decoders fill what is missing with grey and say nothing."""
+    for begin, end in _ENDS:
+        if encoded[: len(begin)].tobytes() == begin and end not in encoded[-_TAIL_BYTES:].tobytes():
+            raise FileError(f"{path}: is cut off after {encoded.size} bytes")
 
 
 def _number(path: Path, description: dict[str, Any], key: str, *, positive: bool = True) -> float | None:

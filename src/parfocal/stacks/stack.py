@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,6 +52,7 @@ class FocalStack:
         label_state: who said so.
         optics: what is known of them.
         true_z: where the stage really was, in `z_unit`, where a simulator knows; `z` is what the stage was told.
+        binning: side of the squares of recorded pixels that make one pixel of a plane; `optics` are those after it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class FocalStack:
     label_state: LabelState = "auto"
     optics: StackOptics = StackOptics()
     true_z: tuple[float, ...] | None = None
+    binning: int = 1
 
     def plane(self, index: int) -> NDArray[np.uint8]:
         """Image of one plane, uint8 (Y, X, 3), RGB; grey ones as three equal channels.
@@ -70,7 +73,13 @@ class FocalStack:
         Raises:
             FileError: naming the file, if it is missing, truncated or no 8-bit image.
         """
-        return read_plane(self.files[index])
+        image = read_plane(self.files[index])
+        if self.binning == 1:
+            return image
+        rows, columns = (n // self.binning for n in image.shape[:2])
+        whole = image[: rows * self.binning, : columns * self.binning]
+        binned = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+        return np.asarray(binned, dtype=np.uint8)
 
     def defocus(self, index: int) -> float:
         """True defocus of a plane in `z_unit`: where the stage really was, less the best focus.
