@@ -121,6 +121,8 @@ class _Focus(_Table):
     max_spread_um: _Positive = 1.0
     max_defocus_um: _Positive = 12.0
     keep_within_um: _NotNegative = 0.3
+    return_within_um: _NotNegative = 0.0
+    peak_tolerance_um: _NotNegative = 0.0
     clearance_um: _NotNegative = 1.0
     empty_sd: _NotNegative = 2.0
     difference_floor: _NotNegative = 0.7

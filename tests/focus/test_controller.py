@@ -84,6 +84,65 @@ class TestOneField:
         assert times_s[1] - times_s[0] == pytest.approx(2 * 0.5)
 
 
+CHECKED = FocusSettings(return_within_um=3.0, peak_tolerance_um=0.25)
+
+
+class TestFocusBetweenTheImages:
+    def test_it_is_gone_back_to_from_below_without_another_pair(self):
+        settings = FocusSettings(return_within_um=3.0)
+        result, _, _ = focus(pivot_um=FOCUS_UM + 8 - 1.5, settings=settings)
+        assert [step.purpose for step in result.trace] == ["first", "second", "kept"]
+        assert moves(result) == ["Accept"]
+        assert true_z_um(result.frame) == pytest.approx(FOCUS_UM)
+
+    def test_below_both_it_still_takes_another_pair(self):
+        result, _, _ = focus(pivot_um=FOCUS_UM + 8 + 1.0, settings=FocusSettings(return_within_um=3.0))
+        assert moves(result) == ["Retreat", "Accept"]
+
+
+class TestCheckOfTheKeptFrame:
+    def test_three_images_around_the_focus_are_enough(self):
+        result, _, _ = focus(pivot_um=FOCUS_UM + 8 - 1.5, settings=CHECKED)
+        assert (result.verdict, result.images) == ("focused", 3)
+        assert result.focus_um == pytest.approx(FOCUS_UM, abs=0.1)
+        assert "sharpest at" in result.trace[-1].note
+
+    @pytest.mark.parametrize("error_um", [-1.0, -0.6, 0.6, 1.0])
+    def test_a_wrong_prediction_is_mended(self, error_um):
+        believed = Oracle(FOCUS_UM + error_um)
+        result, _, _ = focus(pivot_um=FOCUS_UM + 8 - 1.5, oracle=believed, settings=CHECKED)
+        assert result.verdict == "focused"
+        assert true_z_um(result.frame) == pytest.approx(FOCUS_UM, abs=0.25)
+        unchecked, _, _ = focus(
+            pivot_um=FOCUS_UM + 8 - 1.5, oracle=believed, settings=FocusSettings(return_within_um=3)
+        )
+        assert true_z_um(unchecked.frame) == pytest.approx(FOCUS_UM + error_um)
+
+    def test_a_far_focus_is_flanked_on_the_way_up_and_once_above(self):
+        result, _, _ = focus(pivot_um=-2.0, settings=CHECKED)
+        assert [step.purpose for step in result.trace] == ["first", "second", "flank", "kept", "flank"]
+        assert [step.z_um for step in result.trace[2:]] == pytest.approx([FOCUS_UM - 1.5, FOCUS_UM, FOCUS_UM + 1.5])
+        assert true_z_um(result.frame) == pytest.approx(FOCUS_UM)
+        assert result.z_um == pytest.approx(FOCUS_UM)
+
+    def test_a_frame_of_the_pair_that_is_near_enough_is_kept(self):
+        settings = FocusSettings(return_within_um=3.0, peak_tolerance_um=1.0)
+        result, _, _ = focus(pivot_um=FOCUS_UM + 8 - 0.2, settings=settings)
+        assert [step.purpose for step in result.trace] == ["first", "second", "flank"]
+        assert true_z_um(result.frame) == pytest.approx(FOCUS_UM - 0.2)
+
+    def test_without_a_peak_the_prediction_stands(self):
+        microscope, _ = instrument(Stripes(FOCUS_UM, contrast=0.0))
+        result = focus_field(microscope, guard(microscope), Oracle(FOCUS_UM + 1), FOCUS_UM + 8 - 1.5, CHECKED)
+        assert result.verdict == "focused"
+        assert result.focus_um == pytest.approx(FOCUS_UM + 1)
+
+    def test_at_the_limit_of_the_stage_it_is_left_out(self):
+        result, _, _ = focus(pivot_um=-2.0, settings=CHECKED, highest_um=FOCUS_UM + 1.0)
+        assert (result.verdict, result.images) == ("focused", 4)
+        assert true_z_um(result.frame) == pytest.approx(FOCUS_UM)
+
+
 class TestEmpty:
     def test_it_takes_the_pivots_z_in_one_approach_and_costs_no_search(self):
         oracle = Oracle(FOCUS_UM, image_sd=1.0)

@@ -73,6 +73,20 @@ def test_what_follows_from_a_pair(read, move, target_um, first_um):
     assert getattr(decided, "first_um", None) == (None if first_um is None else pytest.approx(first_um))
 
 
+class TestFocusBetweenTheImages:
+    SETTINGS = FocusSettings(return_within_um=3.0)
+
+    @pytest.mark.parametrize(
+        ("defocus_um", "spread_um", "move"),
+        [(0.4, 0.3, Accept), (3.0, 0.3, Accept), (3.1, 0.3, Retreat), (2.0, 1.1, Retreat), (-8.0, 1.1, HalfStep)],
+    )
+    def test_only_a_certain_one_within_reach_is_gone_back_to(self, defocus_um, spread_um, move):
+        assert type(next_move(reading(defocus_um, spread_um), self.SETTINGS, APPROACH)) is move
+
+    def test_the_paper_takes_another_pair(self):
+        assert isinstance(next_move(reading(0.4), FocusSettings(), APPROACH), Retreat)
+
+
 class TestOrder:
     def test_empty_comes_before_everything(self):
         assert isinstance(decide(NAN, image_sd=1.9, pairs_taken=4, budget_spent="30 s"), Empty)
@@ -136,7 +150,17 @@ def test_what_noise_and_vibration_make_of_frames_at_one_z_grows_with_contrast():
 @pytest.mark.parametrize(
     ("name", "value"),
     [("max_pairs", 0), ("max_spread_um", 0.0), ("max_defocus_um", math.inf), ("keep_within_um", -0.1)]
-    + [(name, -1.0) for name in ("clearance_um", "empty_sd", "difference_floor", "vibration_share")],
+    + [
+        (name, -1.0)
+        for name in (
+            "return_within_um",
+            "peak_tolerance_um",
+            "clearance_um",
+            "empty_sd",
+            "difference_floor",
+            "vibration_share",
+        )
+    ],
 )
 def test_impossible_settings_are_refused_by_name(name, value):
     with pytest.raises(SettingsError, match=name):

@@ -1,6 +1,7 @@
 """A scan visits each planned field, hands over what it found, and puts the lamp out however it ends."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,22 @@ def test_every_planned_field_is_focused_recorded_and_kept(instrument, tmp_path):
     assert [progress.fields_done for progress in seen] == list(range(1, len(plan) + 1))
     assert seen[-1].images == summary.images
     assert seen[-1].in_doubt == 0
+
+
+class Unsettled(Knowing):
+    """Never certain, so that the sharpest frame is kept, which need not be the last."""
+
+    def predict(self, first, second, delta_um):
+        return replace(super().predict(first, second, delta_um), spread_um=9.0)
+
+
+def test_the_true_place_is_that_of_the_kept_frame_even_where_others_followed(instrument, tmp_path):
+    run(instrument, tmp_path, Unsettled(instrument))
+    records = FieldsFolder(tmp_path).records
+    assert {record.verdict for record in records} == {"unsure"}
+    assert any(record.stage_z_um != record.focus["trace"][-1]["z_um"] for record in records)
+    for record in records:
+        assert abs(record.true_stage_um[2] - record.stage_z_um) <= 0.5  # where its arrival's error is cut off
 
 
 def test_exposures_are_those_of_the_fields_and_those_of_the_search(instrument, tmp_path):

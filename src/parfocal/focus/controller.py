@@ -10,6 +10,7 @@ from parfocal.devices.base import Frame
 from parfocal.devices.microscope import Microscope
 from parfocal.errors import BudgetError, InstrumentError, LimitError, StageStuckError
 from parfocal.focus.decision import Accept, Empty, FocusSettings, GiveUp, HalfStep, Move, Reading, Retreat, next_move
+from parfocal.focus.peak import central_sharpness, find_peak
 from parfocal.focus.predictor import FocusPrediction, Predictor
 from parfocal.focus.result import FocusResult, FocusStep, Purpose, Verdict
 from parfocal.merit import tenengrad
@@ -20,6 +21,8 @@ __all__ = [
 ]  # fmt: skip
 
 _SAME_PLACE_UM = 1e-6
+_CHECKS = 2
+_FLANK_DELTAS = (0.25, 1.25)
 
 
 def focus_field(
@@ -82,6 +85,7 @@ class _Field:
         self._predictor = predictor
         self._pivot_um = pivot_um
         self._settings = settings
+        self._canonical_scale = microscope.camera.pixel_size_um / microscope.objective.canonical_pixel_um
         self.shots: list[_Shot] = []
         self._trace: list[FocusStep] = []
 
@@ -95,7 +99,7 @@ class _Field:
             self._trace[-1] = replace(self._trace[-1], prediction=prediction, move=move)
             match move:
                 case Accept():
-                    return self._accept(move, pair, reading)
+                    return self._accept(move, reading)
                 case Empty():
                     return self._take_empty(move)
                 case GiveUp():
@@ -195,25 +199,81 @@ class _Field:
             return Accept(move.target_um, f"{move.reason}; the record holds no lower pair")
         return GiveUp(f"{move.reason}; the record holds no other pair in that direction")
 
-    def _accept(self, move: Accept, pair: _Pair, reading: Reading) -> FocusResult:
-        """Keep I2 where it is close enough; else go up to the target and keep what is exposed there."""
-        kept = pair.second
-        aim_um = self._z.reachable_um(move.target_um)
-        is_close = abs(move.target_um - kept.z_um) <= self._settings.keep_within_um
-        if not is_close and abs(aim_um - kept.z_um) > _SAME_PLACE_UM:
-            self._z.approach_from_below(aim_um)
-            kept = self._expose("kept", move.target_um, aim_um)
+    def _accept(self, move: Accept, reading: Reading) -> FocusResult:
+        """Keep a frame that is close enough; else reach the target from below and keep what is exposed there."""
+        kept, focus_um = self._near(move.target_um, self._settings.keep_within_um), reading.focus_um
+        checks = self._settings.peak_tolerance_um > 0
+        if kept is None:
+            aim_um = self._z.reachable_um(move.target_um)
+            if checks and self._flank(aim_um, -1) is None:
+                self._expose_flank(aim_um, -1)
+            kept = self._approach_kept(move.target_um)
+        if checks:
+            kept, focus_um = self._check(kept, focus_um)
         spread_um = None if math.isnan(reading.spread_um) else reading.spread_um
         result = self._result("focused", kept, move.reason)
-        return replace(result, focus_um=reading.focus_um, spread_um=spread_um)
+        return replace(result, focus_um=focus_um, spread_um=spread_um)
+
+    def _near(self, target_um: float, within_um: float) -> _Shot | None:
+        """The field's shot nearest to the target, if one is near enough, or at the plane where a record would go."""
+        aim_um = self._z.reachable_um(target_um)
+        nearest = min(self.shots, key=lambda shot: abs(shot.z_um - target_um))
+        is_near = abs(nearest.z_um - target_um) <= within_um or abs(nearest.z_um - aim_um) <= _SAME_PLACE_UM
+        return nearest if is_near else None
+
+    def _approach_kept(self, target_um: float) -> _Shot:
+        aim_um = self._z.reachable_um(target_um)
+        self._z.approach_from_below(aim_um)
+        return self._expose("kept", target_um, aim_um)
+
+    def _check(self, kept: _Shot, focus_um: float) -> tuple[_Shot, float]:
+        """The frame to keep, and its focus in µm: again at the sharpest plane where the kept frame is too far from it.
+
+        Three images tell: the kept one and one on each side. Where they do not, what was predicted stands.
+        """
+        tolerance_um = self._settings.peak_tolerance_um
+        for _ in range(_CHECKS):
+            below, above = (self._flank(kept.z_um, side) or self._expose_flank(kept.z_um, side) for side in (-1, +1))
+            if below is None or above is None:
+                return kept, focus_um
+            shots = (below, kept, above)
+            sharpness = [central_sharpness(shot.frame, self._canonical_scale) for shot in shots]
+            peak = find_peak([shot.z_um for shot in shots], sharpness)
+            if peak is None or peak.error_um > tolerance_um:
+                return kept, focus_um
+            focus_um = peak.z_um
+            self._note(f"sharpest at {peak.z_um:.2f} ± {peak.error_um:.2f} µm")
+            before, kept = kept, self._near(peak.z_um, tolerance_um) or self._approach_kept(peak.z_um)
+            if kept is before:
+                break
+        return kept, focus_um
+
+    def _flank(self, z_um: float, side: int) -> _Shot | None:
+        """The nearest of the field's shots above (side +1) or below (−1) z_um, at a distance that tells."""
+        nearest_um, farthest_um = (part * self._z.approach.delta_um for part in _FLANK_DELTAS)
+        beside = [shot for shot in self.shots if nearest_um <= side * (shot.z_um - z_um) <= farthest_um]
+        return min(beside, key=lambda shot: abs(shot.z_um - z_um), default=None)
+
+    def _expose_flank(self, z_um: float, side: int) -> _Shot | None:
+        """A shot half of Δ above or below z_um; None where the stage cannot give one."""
+        target_um = z_um + side * self._z.approach.delta_um / 2
+        aim_um = self._z.reachable_um(target_um)
+        if not self._z.lowest_um <= aim_um <= self._z.highest_um or abs(aim_um - z_um) <= _SAME_PLACE_UM:
+            return None
+        self._z.approach_from_below(aim_um)
+        return self._expose("flank", target_um, aim_um)
+
+    def _note(self, note: str) -> None:
+        """Write something into the trace, at the last exposure."""
+        last = self._trace[-1]
+        self._trace[-1] = replace(last, note="; ".join(text for text in (last.note, note) if text))
 
     def _take_empty(self, move: Empty) -> FocusResult:
         """The field takes the pivot's z."""
         kept = self.shots[-1]
         aim_um = self._z.reachable_um(self._pivot_um)
         if abs(aim_um - kept.z_um) > self._settings.keep_within_um:
-            self._z.approach_from_below(aim_um)
-            kept = self._expose("kept", self._pivot_um, aim_um)
+            kept = self._approach_kept(self._pivot_um)
         return self._result("empty", kept, move.reason)
 
     def _expose(self, purpose: Purpose, target_um: float, aim_um: float, note: str = "") -> _Shot:

@@ -1,7 +1,8 @@
 """What to do after a pair of images: a pure function from a reading to a move.
 
-The order, which the paper leaves open: empty → budget → uncertain → accept; any target below the second image is a
-retreat, so that the next pair and the kept frame are again reached from below (paper, sections 4.3.2 and 4.3.3).
+The order, which the paper leaves open: empty → budget → uncertain → accept; a target below the second image is a
+retreat, so that the next pair and the kept frame are again reached from below (paper, sections 4.3.2 and 4.3.3). A
+focus that lies between the two images may be kept without that next pair, which is a setting.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ class FocusSettings:
         max_spread_um: standard deviation of the patch predictions above which they are uncertain.
         max_defocus_um: |defocus| above which a prediction is uncertain.
         keep_within_um: a frame this close to its own target is kept as it is, without another exposure.
+        return_within_um: how far below the second image a certain focus may lie for the stage to go back to it and keep
+            that frame. 0 is the paper's: another pair first. Δ trusts a pair that has the focus between its images,
+            which is where a pair tells most (docs/decisions/0007).
+        peak_tolerance_um: how far a kept frame may lie from the sharpest plane, by three images around it, before it is
+            taken again there. 0 is the paper's: kept frames are not checked.
         clearance_um: how far below its target a pair after a retreat ends, so that it does not straddle the focus.
         empty_sd: standard deviation of I1 in grey levels below which the field is empty.
         difference_floor: standard deviation of the filtered difference in grey levels that noise alone makes.
@@ -39,6 +45,8 @@ class FocusSettings:
     max_spread_um: float = 1.0
     max_defocus_um: float = 12.0
     keep_within_um: float = 0.3
+    return_within_um: float = 0.0
+    peak_tolerance_um: float = 0.0
     clearance_um: float = 1.0
     empty_sd: float = 2.0
     difference_floor: float = 0.7
@@ -51,7 +59,8 @@ class FocusSettings:
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} {getattr(self, name):g} {unit} is not above 0 {unit}")
         grey = "grey levels"
-        floors = {"keep_within_um": "µm", "clearance_um": "µm", "empty_sd": grey, "difference_floor": grey}
+        floors = {"empty_sd": grey, "difference_floor": grey}
+        floors |= dict.fromkeys(("keep_within_um", "return_within_um", "peak_tolerance_um", "clearance_um"), "µm")
         for name, unit in floors.items():
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} {getattr(self, name):g} {unit} is not 0 {unit} or more")
@@ -101,7 +110,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Accept:
-    """The focus is at `target_um`, not below z2 by more than `keep_within_um`: go up there and keep that frame."""
+    """The focus is at `target_um`: reach it from below and keep that frame.
+
+    It lies above z2, or below it by no more than `return_within_um`.
+    """
 
     target_um: float
     reason: str
@@ -152,7 +164,8 @@ def next_move(reading: Reading, settings: FocusSettings, approach: ApproachSetti
 
     The order is: empty; travel or time used up; uncertain, that is a spread above the limit, a defocus beyond the
     network's range, or one patch only and no earlier pair that agrees: half the way; accept. A target below z2, half or
-    full, is a retreat. Where the pairs are used up, a move that needs another one gives up instead.
+    full, is a retreat, unless it is certain and within `return_within_um`. Where the pairs are used up, a move that
+    needs another one gives up instead.
 
     Args:
         reading: the pair.
@@ -172,7 +185,7 @@ def next_move(reading: Reading, settings: FocusSettings, approach: ApproachSetti
         return GiveUp("there is no prediction")
     doubt = _doubt(reading, settings)
     travel_um = -reading.defocus_um if doubt is None else -reading.defocus_um / 2
-    if doubt is None and travel_um >= -settings.keep_within_um:
+    if doubt is None and travel_um >= -max(settings.keep_within_um, settings.return_within_um):
         return Accept(reading.second_z_um + travel_um, f"defocus {reading.defocus_um:+.2f} µm")
     if reading.pairs_taken >= settings.max_pairs:
         return GiveUp(f"not settled after {reading.pairs_taken} pairs: {doubt or 'focus lies below'}")

@@ -12,7 +12,7 @@ from parfocal.focus.decision import Move
 from parfocal.focus.predictor import FocusPrediction
 
 Verdict = Literal["focused", "empty", "unsure", "failed"]
-Purpose = Literal["first", "second", "third", "kept"]
+Purpose = Literal["first", "second", "third", "flank", "kept"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class FocusStep:
     """One exposure of a field, and what was made of it.
 
     Attributes:
-        purpose: "first" or "second" of a pair, "third" after a pair without difference, or the frame to be "kept".
+        purpose: "first" or "second" of a pair, "third" after a pair without difference, the frame to be "kept", or a
+            "flank" beside it that tells whether it is the sharpest.
         target_z_um: where it was wanted, in µm.
         z_um: where the stage says it was taken, in µm.
         prediction: of the pair that it completed; None where it completed none or the network was not asked.
@@ -59,7 +60,8 @@ class FocusResult:
         images: exposures from arrival to verdict, the kept frame's own included.
         trace: every exposure in order.
         reason: why this verdict.
-        focus_um: predicted focus in µm; None unless focused. It may differ from z_um by `keep_within_um`.
+        focus_um: where the focus is in µm, by sharpness where that was checked, else as predicted; None unless focused.
+            It may differ from z_um by `peak_tolerance_um` or `keep_within_um`.
         spread_um: standard deviation of the patch predictions behind it in µm; None where unknown.
     """
 

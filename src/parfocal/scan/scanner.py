@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from parfocal.devices.approach import GuardedZ, lamp_lit
-from parfocal.devices.base import Truth
+from parfocal.devices.base import Camera, Frame, Truth
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.sideways import CompensatedXY
 from parfocal.errors import InstrumentError, ScanStoppedError
@@ -111,12 +111,12 @@ class _Run:
         plan: ScanPlan,
         truth: Truth | None,
     ) -> None:
-        self._microscope = microscope
+        self._witness = None if truth is None else _Witness(microscope.camera, truth)
+        self._microscope = replace(microscope, camera=self._witness) if self._witness else microscope
         self._settings = settings
         self._focus_settings: FocusSettings = settings.focus
         self._predictor = predictor
         self._plan = plan
-        self._truth = truth
         self._xy = CompensatedXY(microscope.xy, settings.xy_backlash_um)
         self._z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
         self._surface = FocusSurface(0.0)
@@ -169,6 +169,8 @@ class _Run:
         """Go to a field, focus it, learn from it."""
         self._xy.move_to(planned.x_um, planned.y_um)
         pivot_um = self._surface.pivot_um(planned.x_um, planned.y_um)
+        if self._witness:
+            self._witness.forget()
         result = focus_field(self._microscope, self._z, self._predictor, pivot_um, self._focus_settings)
         if result.verdict == "focused" and result.focus_um is not None:
             self._surface.add(planned.x_um, planned.y_um, result.focus_um, result.spread_um)
@@ -186,6 +188,39 @@ class _Run:
             verdict=result.verdict,
             images=result.images,
             focus=result.to_json(),
-            true_stage_um=None if self._truth is None else self._truth.stage_position_um,
+            true_stage_um=None if self._witness is None else self._witness.position_um(result.frame),
         )
         return record, result
+
+
+class _Witness:
+    """A simulated instrument's camera that remembers where the stage truly stood at each frame.
+
+    The frame that is kept need not be the last one.
+    """
+
+    def __init__(self, camera: Camera, truth: Truth) -> None:
+        self._camera = camera
+        self._truth = truth
+        self._seen: list[tuple[Frame, tuple[float, float, float]]] = []
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        return self._camera.frame_shape
+
+    @property
+    def pixel_size_um(self) -> float:
+        return self._camera.pixel_size_um
+
+    def snap(self) -> Frame:
+        frame = self._camera.snap()
+        self._seen.append((frame, self._truth.stage_position_um))
+        return frame
+
+    def forget(self) -> None:
+        """A new field begins."""
+        self._seen.clear()
+
+    def position_um(self, frame: Frame) -> tuple[float, float, float]:
+        """True (x, y, z) in µm at which one of the field's frames was taken."""
+        return next(position_um for seen, position_um in self._seen if seen is frame)

@@ -1,0 +1,66 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parfocal.focus.peak import central_sharpness, find_peak
+from parfocal.merit import tenengrad
+
+RNG = np.random.default_rng(5)
+
+
+class TestFindPeak:
+    @given(st.floats(-0.9, 0.9), st.floats(0.1, 2), st.floats(-5, 5), st.floats(0.3, 2), st.floats(0.3, 2))
+    def test_the_vertex_of_a_parabola_is_found_whatever_the_spacing(self, peak_um, bend, level, below_um, above_um):
+        z_um = [-below_um, 0.0, above_um]
+        found = find_peak(z_um, [level - bend * (z - peak_um) ** 2 for z in z_um])
+        assert found.z_um == pytest.approx(min(max(peak_um, -below_um), above_um), abs=1e-6)
+
+    def test_the_order_of_the_planes_does_not_matter(self):
+        assert find_peak([1.0, -1.0, 0.0], [0.1, 0.3, 0.9]).z_um == pytest.approx(
+            find_peak([-1.0, 0.0, 1.0], [0.3, 0.9, 0.1]).z_um
+        )
+
+    def test_it_agrees_with_a_fit_by_numpy(self):
+        z_um, score = [-1.2, 0.1, 0.9], [3.0, 3.4, 3.1]
+        a, b, _ = np.polyfit(z_um, score, 2)
+        assert find_peak(z_um, score).z_um == pytest.approx(-b / (2 * a))
+
+    def test_a_curve_that_opens_upwards_has_no_peak(self):
+        assert find_peak([-1.0, 0.0, 1.0], [1.0, 0.5, 1.0]) is None
+        assert find_peak([-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]) is None
+
+    def test_the_error_is_what_noise_of_the_scores_makes_of_the_peak(self):
+        z_um, score = np.array([-1.0, 0.2, 1.3]), np.array([2.0, 2.5, 2.2])
+        found = find_peak(z_um, score)
+        noisy = [find_peak(z_um, score + RNG.normal(0, 0.015, 3)).z_um for _ in range(4000)]
+        assert found.error_um == pytest.approx(np.std(noisy), rel=0.1)
+
+    def test_a_flat_curve_knows_its_peak_badly(self):
+        sharp, flat = ([0.5 * bend * -(z**2) for z in (-1, 0, 1)] for bend in (0.5, 0.02))
+        z_um = [-1.0, 0.0, 1.0]
+        assert find_peak(z_um, flat).error_um == pytest.approx(25 * find_peak(z_um, sharp).error_um)
+
+
+class TestCentralSharpness:
+    def test_it_is_the_logarithm_of_tenengrad_over_the_centre(self):
+        frame = RNG.integers(0, 255, (600, 700, 3), dtype=np.uint8)
+        assert central_sharpness(frame, 1.0) == pytest.approx(math.log(tenengrad(frame[76:524, 126:574])))
+
+    def test_what_lies_outside_the_centre_does_not_count(self):
+        frame = np.full((600, 700, 3), 200, dtype=np.uint8)
+        frame[200:400, 300:400, 1] = 100
+        before = central_sharpness(frame, 1.0)
+        frame[:70] = RNG.integers(0, 255, (70, 700, 3), dtype=np.uint8)
+        assert central_sharpness(frame, 1.0) == before
+
+    def test_finer_pixels_are_brought_to_the_canonical_scale(self):
+        coarse = cv2.GaussianBlur(RNG.integers(0, 255, (448, 448, 3), dtype=np.uint8), (0, 0), 3.0)
+        fine = cv2.resize(coarse, (896, 896), interpolation=cv2.INTER_CUBIC)
+        assert central_sharpness(fine, 0.5) == pytest.approx(central_sharpness(coarse, 1.0), abs=0.02)
+
+    def test_a_small_or_black_frame_has_a_sharpness_too(self):
+        assert math.isfinite(central_sharpness(np.zeros((16, 16, 3), dtype=np.uint8), 1.0))
