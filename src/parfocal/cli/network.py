@@ -18,7 +18,7 @@ from parfocal.cli.terminal import (
     terminable,
     tiles_option,
 )
-from parfocal.errors import ScanStoppedError, SettingsError
+from parfocal.errors import FileError, ScanStoppedError, SettingsError
 
 if TYPE_CHECKING:
     from parfocal.stacks.protocol import Protocol
@@ -29,26 +29,53 @@ if TYPE_CHECKING:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pairs, checkpoint, network.")
 @click.option("--textures", type=click.Path(path_type=Path), help="Folder of the images that RECIPE names.")
+@click.option("--stacks", type=click.Path(path_type=Path), help="Stacks to train on, for a recipe by the paper.")
+@click.option("--resume", is_flag=True, help="Go on from OUT's checkpoint, and refuse to begin anew if there is none.")
+@click.option("--device", help="Where to train, such as cpu or cuda:1; the fastest there is unless told.")
 @json_option
-def train(recipe: Path, out: Path, textures: Path | None, as_json: bool) -> None:
+def train(
+    recipe: Path,
+    out: Path,
+    textures: Path | None,
+    stacks: Path | None,
+    resume: bool,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """Train a focus network by RECIPE (a TOML file) and export it to OUT/network.onnx.
 
-    Needs the `train` extra (torch). Running the same command again goes on where it stopped.
+    Needs the `train` extra (torch). Running the same command again goes on where it stopped. A recipe by the paper
+    trains on z-stacks: the public set's root, or a folder of stack.json folders.
 
     \b
     Examples:
       parfocal train runs/first-network.toml --out training
+      parfocal train runs/paper.toml --stacks jiang-2018 --out paper
+      parfocal train runs/paper.toml --stacks jiang-2018 --out paper --resume
     """
-    from parfocal.training.recipe import read_recipe
+    from parfocal.training.recipe import PaperRecipe, read_recipe
 
     settings = read_recipe(recipe)
+    if resume and not (out / "checkpoint.pt").is_file():
+        raise FileError(f"{out}: holds no checkpoint to go on from")
     try:
-        from parfocal.training.train import train as run
+        from parfocal.training.device import choose_device
+        from parfocal.training.pairs import read_training_stacks
+        from parfocal.training.phases import train_by_phases
+        from parfocal.training.train import train as train_by_stages
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: install parfocal[train]") from error
+    where = choose_device(device)
     with Bars(quiet=as_json) as bars:
         try:
-            network = run(settings, out, bars.trained, textures)
+            if isinstance(settings, PaperRecipe):
+                if stacks is None:
+                    raise SettingsError(f"{recipe} trains on z-stacks: say where with --stacks DIR")
+                network = train_by_phases(settings, read_training_stacks(stacks), out, bars.trained, where)
+            else:
+                if stacks is not None:
+                    raise SettingsError(f"{recipe} trains on simulated pairs: --stacks does not apply")
+                network = train_by_stages(settings, out, bars.trained, textures, where)
         except KeyboardInterrupt as error:
             raise ScanStoppedError(f"interrupted; the same command goes on from {out}") from error
     click.echo(json.dumps({"network": str(network)}) if as_json else f"Network: {network}")

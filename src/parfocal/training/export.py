@@ -17,13 +17,22 @@ from parfocal.training.synthesis import DELTA_U
 RANGE_U = 20.0
 
 
-def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
+def export_onnx(
+    net: FocusNet,
+    path: Path,
+    provenance: dict[str, Any],
+    *,
+    delta_u: tuple[float, float] = DELTA_U,
+    range_u: float = RANGE_U,
+) -> Path:
     """Write the network.
 
     Args:
         net: in any mode; it is exported for inference.
         path: of the ONNX file.
         provenance: JSON-serialisable record of how the network was made.
+        delta_u: smallest and largest distance of a pair that it was trained on, in units of u.
+        range_u: largest |defocus| that it was trained on, in units of u.
 
     The file's metadata hold the contract that the predictor checks: patch size, scale, range of Δ and of defocus.
     """
@@ -50,8 +59,8 @@ def export_onnx(net: FocusNet, path: Path, provenance: dict[str, Any]) -> Path:
         "pixel": "canonical",
         "input": input_name,
         "defocus_unit": "u",
-        "delta_u": list(DELTA_U),
-        "range_u": RANGE_U,
+        "delta_u": list(delta_u),
+        "range_u": range_u,
         "alpha": net.settings.alpha,
         "provenance": provenance,
     }

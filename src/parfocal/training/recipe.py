@@ -92,8 +92,41 @@ class Recipe(_Table):
     stages: tuple[Stage, ...] = Field(min_length=1)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file.
+class PaperRecipe(_Table):
+    """The paper's training on z-stacks (section 2.4.3), for files that say `schedule = "paper"`.
+
+    Attributes:
+        seed: of the initial weights, the split by slide and the order.
+        alpha: width of MobileNetV2: 1.0 on the public set, 0.5 on the paper's microscope.
+        input: what the network is shown, as in `Recipe`.
+        patch_px: side of its input in canonical pixels.
+        delta_um: Δ of the pairs, found by value of z, in µm.
+        batch: minibatch size.
+        learning_rate: of SGD at the start of phase 1.
+        momentum: of SGD.
+        halve_every: epochs after which the learning rate is halved.
+        patience: epochs without a lower validation loss after which a phase has converged.
+        max_epochs: ends a phase that has not converged; None: never.
+        held_out_share: share of the slides that are held out for validation.
+    """
+
+    schedule: Literal["paper"]
+    seed: int = 1
+    alpha: float = Field(default=1.0, gt=0, le=1.4)
+    input: Literal["difference", "contrast"] = "difference"
+    patch_px: int = Field(default=224, ge=64, le=224, multiple_of=32)
+    delta_um: float = Field(default=2.0, gt=0)
+    batch: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    halve_every: int = Field(default=20, ge=1)
+    patience: int = Field(default=20, ge=1)
+    max_epochs: int | None = Field(default=None, ge=1)
+    held_out_share: float = Field(default=0.2, gt=0, lt=1)
+
+
+def read_recipe(path: Path) -> Recipe | PaperRecipe:
+    """The recipe in a TOML file: `PaperRecipe` where it says `schedule`, else `Recipe`.
 
     Raises:
         FileError: if the file cannot be read or is not TOML.
@@ -106,7 +139,7 @@ def read_recipe(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"recipe {path} is not TOML: {error}") from error
     try:
-        return Recipe.model_validate(table)
+        return (PaperRecipe if "schedule" in table else Recipe).model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

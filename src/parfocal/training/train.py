@@ -11,18 +11,17 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from parfocal.errors import FileError
 from parfocal.focus.difference import CHANNELS, PREPARATIONS
+from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
 from parfocal.training.export import export_onnx
 from parfocal.training.loss import weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
@@ -55,7 +54,13 @@ class _Place:
     history: tuple[dict[str, Any], ...] = ()
 
 
-def train(recipe: Recipe, out: Path, progress: Progress, textures: Path | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    out: Path,
+    progress: Progress,
+    textures: Path | None = None,
+    device: torch.device | None = None,
+) -> Path:
     """Train a network by a recipe and export it.
 
     Args:
@@ -63,6 +68,7 @@ def train(recipe: Recipe, out: Path, progress: Progress, textures: Path | None =
         out: folder for pairs, checkpoint and network; what is there already is not done again.
         progress: is told how it goes.
         textures: folder of the recipe's textures; None if it names none.
+        device: where to train; the CPU if None.
 
     Returns:
         Path of the ONNX file.
@@ -81,7 +87,8 @@ def train(recipe: Recipe, out: Path, progress: Progress, textures: Path | None =
     for index in range(place.stage, len(recipe.stages)):
         stage = recipe.stages[index]
         if net.settings.patch_px != stage.patch_px:
-            net = net.resized(stage.patch_px)
+            net = net.cpu().resized(stage.patch_px)
+        net = net.to(device or "cpu")
         if place.stage != index:
             place, optimiser_state = _Place(index, 0, place.history), None
         _run_stage(net, stage, place, optimiser_state, (fresh, known), recipe, out, progress)
@@ -149,6 +156,7 @@ def _run_stage(
         for patches, defocus, sd in _batches(fresh, chosen, recipe, stage.patch_px, rng):
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate * _schedule(place.batch / stage.batches)
+            patches, defocus, sd = (tensor.to(net.head.weight.device) for tensor in (patches, defocus, sd))
             loss = weighted_loss(net(patches), defocus, sd, by_distance=stage.by_distance)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -245,7 +253,7 @@ def validate(net: FocusNet, shards: list[Chains], preparation: str) -> Validatio
                 patches.append(PREPARATIONS[preparation](first, last, float(chains.delta_u[row])))
                 truth.append(chains.defocus_u[row, second])
             tensor = torch.from_numpy(np.stack(patches)).contiguous(memory_format=torch.channels_last)
-            errors.append(net(tensor).numpy())
+            errors.append(net(tensor.to(net.head.weight.device)).cpu().numpy())
     defocus = np.array(truth)
     error = np.concatenate(errors) - defocus
     near, far = np.abs(defocus) <= 8, np.abs(defocus) > 1
@@ -254,35 +262,22 @@ def validate(net: FocusNet, shards: list[Chains], preparation: str) -> Validatio
 
 
 def _save(net: FocusNet, optimiser: torch.optim.Optimizer, place: _Place, recipe: Recipe, out: Path) -> None:
-    """Write the checkpoint aside, then rename: a kill leaves the old one or the new one."""
     state = {
         "net": net.state_dict(),
         "optimiser": optimiser.state_dict(),
         "stage": place.stage,
         "batch": place.batch,
         "history": list(place.history),
-        "recipe": recipe.model_dump(mode="json"),
     }
-    aside = out / "checkpoint.new"
-    torch.save(state, aside)
-    aside.replace(out / "checkpoint.pt")
+    write_checkpoint(out, recipe, state)
 
 
 def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] | None]:
     """Network, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
     torch.manual_seed(recipe.seed)
-    path = out / "checkpoint.pt"
-    if not path.exists():
+    state = read_checkpoint(out, recipe)
+    if state is None:
         return FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px, CHANNELS[recipe.input])), _Place(), None
-    try:
-        state = torch.load(path, weights_only=True)
-        # Through the model, so that a key which came later counts with its default.
-        made_by = Recipe.model_validate(state["recipe"])
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValidationError) as error:
-        # The message of a failed load is a page of advice to programmers.
-        raise FileError(f"checkpoint {path} cannot be read: it is damaged ({type(error).__name__})") from error
-    if made_by != recipe:
-        raise FileError(f"checkpoint {path} was made by another recipe: choose another folder, or that recipe")
     place = _Place(state["stage"], state["batch"], tuple(state["history"]))
     net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[place.stage].patch_px, CHANNELS[recipe.input]))
     net.load_state_dict(state["net"])

@@ -1,0 +1,23 @@
+"""Where training runs."""
+
+from __future__ import annotations
+
+import torch
+
+from parfocal.errors import SettingsError
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The named device, or the fastest there is: a CUDA GPU, Apple's, the CPU.
+
+    Raises:
+        SettingsError: if torch knows no such device, or this machine has none.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device

@@ -1,0 +1,237 @@
+"""The paper's training (section 2.4.3): SGD in two phases, each to convergence, the best epoch kept.
+
+Labels and losses are in µm, as in the paper; the exported network speaks in u like every other.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parfocal.errors import FileError, SettingsError
+from parfocal.focus.difference import CHANNELS, PREPARATIONS
+from parfocal.stacks.public import split_by_slide
+from parfocal.stacks.stack import FocalStack
+from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
+from parfocal.training.curves import draw_curves, log_scalars
+from parfocal.training.export import export_onnx
+from parfocal.training.loss import weighted_loss
+from parfocal.training.model import FocusNet, ModelSettings
+from parfocal.training.pairs import Pair, cut, objective_of, pairs_of, usable
+from parfocal.training.recipe import PaperRecipe
+from parfocal.training.train import Progress
+
+_CHECKPOINT_EVERY_S = 120.0
+_PHASES = 2
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch as it is written down: losses by equation 3, errors patch by patch in µm."""
+
+    phase: int
+    epoch: int
+    learning_rate: float
+    loss: float
+    validation_loss: float
+    mean_abs_um: float
+    wrong_direction: float
+
+
+@dataclass
+class _Place:
+    """Where training is. `best` holds the weights of the phase's best epoch."""
+
+    phase: int = 1
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    first_rate: float = 0.0
+    best_loss: float = math.inf
+    best_epoch: int = -1
+    best_rate: float = 0.0
+    best: dict[str, Tensor] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train_by_phases(
+    recipe: PaperRecipe, stacks: Sequence[FocalStack], out: Path, progress: Progress, device: torch.device
+) -> Path:
+    """Train on z-stacks by the paper's schedule and export the best network of the last phase.
+
+    Args:
+        recipe: the schedule.
+        stacks: with their focus; a share of their slides is held out. Rejected and unlabelled ones are left out.
+        out: folder for checkpoint, curves and network; a checkpoint there is gone on from.
+        progress: is told how it goes.
+        device: where to train.
+
+    Returns:
+        Path of the ONNX file.
+
+    Raises:
+        FileError: if a plane cannot be read, or the folder holds another recipe's checkpoint.
+        SettingsError: if the stacks are not of one objective and two slides, or hold no pair.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"training folder {out} cannot be made: {error.strerror}") from error
+    kept = usable(stacks)
+    if len(kept) < len(stacks):
+        progress("stacks", len(kept), len(stacks), f"{len(stacks) - len(kept)} rejected, unlabelled or in steps")
+    lens = objective_of(kept)
+    fresh, known = (
+        pairs_of(part, recipe.delta_um, recipe.patch_px)
+        for part in split_by_slide(kept, recipe.held_out_share, recipe.seed)
+    )
+    for name, pairs in (("training", fresh), ("validation", known)):
+        if not pairs:
+            raise SettingsError(f"the {name} stacks have no two planes {recipe.delta_um:g} µm apart")
+    net, place, optimiser_state = _start(recipe, out)
+    run = _Run(net.to(device), recipe, (fresh, known), lens.canonical_z_um, out, progress, device)
+    while place.phase <= _PHASES:
+        run.phase(place, optimiser_state)
+        optimiser_state = None
+        if place.best is None:
+            raise SettingsError(
+                f"phase {place.phase} came to no loss that is a number: "
+                f"try a learning_rate of less than {place.first_rate:g}"
+            )
+        net.load_state_dict(place.best)
+        if place.phase == _PHASES:
+            break
+        place = _Place(place.phase + 1, first_rate=place.best_rate, history=place.history)
+    return _export(net, recipe, place, lens.canonical_z_um, _reach_um(fresh), out)
+
+
+class _Run:
+    """One training, bound to its pairs."""
+
+    def __init__(
+        self,
+        net: FocusNet,
+        recipe: PaperRecipe,
+        pairs: tuple[list[Pair], list[Pair]],
+        unit_um: float,
+        out: Path,
+        progress: Progress,
+        device: torch.device,
+    ) -> None:
+        self._net, self._recipe, self._out, self._progress, self._device = net, recipe, out, progress, device
+        self._fresh, self._known = pairs
+        self._unit_um = unit_um
+
+    def phase(self, place: _Place, optimiser_state: dict[str, Any] | None) -> None:
+        """Epochs until the validation loss has not fallen for `patience` of them."""
+        recipe = self._recipe
+        optimiser = torch.optim.SGD(self._net.parameters(), lr=place.first_rate, momentum=recipe.momentum)
+        if optimiser_state is not None:
+            optimiser.load_state_dict(optimiser_state)
+        limit = recipe.max_epochs or math.inf
+        while place.epoch < limit and place.epoch - 1 - place.best_epoch < recipe.patience:
+            rate = place.first_rate * 0.5 ** (place.epoch // recipe.halve_every)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            self._epoch(place, optimiser)
+            loss = place.loss_sum / max(place.batch, 1)
+            validation_loss, mean_abs_um, wrong = self._validate(place.phase)
+            done = Epoch(place.phase, place.epoch, rate, loss, validation_loss, mean_abs_um, wrong)
+            place.history.append(asdict(done))
+            if validation_loss < place.best_loss:
+                place.best_loss, place.best_epoch, place.best_rate = validation_loss, place.epoch, rate
+                place.best = {name: value.detach().cpu().clone() for name, value in self._net.state_dict().items()}
+            place.epoch, place.batch, place.loss_sum = place.epoch + 1, 0, 0.0
+            self._save(optimiser, place)
+            draw_curves(place.history, self._out / "curves.png")
+            log_scalars(self._out / "tensorboard", place.history[-1], len(place.history))
+
+    def _epoch(self, place: _Place, optimiser: torch.optim.Optimizer) -> None:
+        recipe, saved_s = self._recipe, time.monotonic()
+        order = np.random.default_rng((recipe.seed, place.phase, place.epoch)).permutation(len(self._fresh))
+        batches = list(_in_batches(order.tolist(), recipe.batch))
+        if len(batches[-1]) == 1 and len(batches) > 1:
+            batches.pop()  # one sample has no batch statistics
+        self._net.train()
+        for chosen in batches[place.batch :]:
+            patches, defocus_um, sd = self._batch([self._fresh[index] for index in chosen])
+            loss = weighted_loss(self._net(patches), defocus_um, sd, by_distance=place.phase == _PHASES)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            place.loss_sum += loss.item()
+            place.batch += 1
+            note = f"epoch {place.epoch + 1}, loss {place.loss_sum / place.batch:.4f}"
+            self._progress(f"phase {place.phase}", place.batch, len(batches), note)
+            if time.monotonic() - saved_s > _CHECKPOINT_EVERY_S:
+                self._save(optimiser, place)
+                saved_s = time.monotonic()
+
+    def _batch(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor, Tensor]:
+        prepare, size = PREPARATIONS[self._recipe.input], self._recipe.patch_px
+        cuts = [cut(pair, size) for pair in pairs]
+        patches = [prepare(a, b, pair.delta_um / self._unit_um) for (a, b), pair in zip(cuts, pairs, strict=True)]
+        return (
+            torch.from_numpy(np.stack(patches)).to(self._device),
+            torch.tensor([pair.defocus_um for pair in pairs], dtype=torch.float32, device=self._device),
+            torch.tensor([float(a.std()) for a, _ in cuts], dtype=torch.float32, device=self._device),
+        )
+
+    def _validate(self, phase: int) -> tuple[float, float, float]:
+        """(loss by equation 3 over all held-out pairs, mean |error| in µm, share in the wrong direction)."""
+        self._net.eval()
+        told: list[tuple[Tensor, Tensor, Tensor]] = []
+        with torch.no_grad():
+            for pairs in _in_batches(self._known, self._recipe.batch):
+                patches, defocus_um, sd = self._batch(pairs)
+                told.append((self._net(patches).cpu(), defocus_um.cpu(), sd.cpu()))
+        predicted, defocus_um, sd = (torch.cat(column) for column in zip(*told, strict=True))
+        loss = weighted_loss(predicted, defocus_um, sd, by_distance=phase == _PHASES)
+        wrong = (torch.sign(predicted) != torch.sign(defocus_um)) & (defocus_um != 0)
+        return float(loss), float((predicted - defocus_um).abs().mean()), float(wrong.float().mean())
+
+    def _save(self, optimiser: torch.optim.Optimizer, place: _Place) -> None:
+        state = {"net": self._net.state_dict(), "optimiser": optimiser.state_dict(), "place": vars(place)}
+        write_checkpoint(self._out, self._recipe, state)
+
+
+def _in_batches(items: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _start(recipe: PaperRecipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] | None]:
+    """Network, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
+    torch.manual_seed(recipe.seed)
+    net = FocusNet(ModelSettings(recipe.alpha, recipe.patch_px, CHANNELS[recipe.input]))
+    state = read_checkpoint(out, recipe)
+    if state is None:
+        return net, _Place(first_rate=recipe.learning_rate), None
+    net.load_state_dict(state["net"])
+    return net, _Place(**state["place"]), state["optimiser"]
+
+
+def _reach_um(pairs: Sequence[Pair]) -> float:
+    """Largest |defocus| that was trained on, in µm."""
+    defocus_um: NDArray[np.float64] = np.array([pair.defocus_um for pair in pairs])
+    return float(np.abs(defocus_um).max())
+
+
+def _export(net: FocusNet, recipe: PaperRecipe, place: _Place, unit_um: float, reach_um: float, out: Path) -> Path:
+    """Export a network that was trained in µm, its last layer scaled to speak in u."""
+    with torch.no_grad():
+        net.head.weight.div_(unit_um)
+        net.head.bias.div_(unit_um)
+    delta_u = recipe.delta_um / unit_um
+    provenance = {"recipe": recipe.model_dump(mode="json"), "history": place.history}
+    return export_onnx(net, out / "network.onnx", provenance, delta_u=(delta_u, delta_u), range_u=reach_um / unit_um)
