@@ -18,8 +18,9 @@ pytest.importorskip("onnx", reason="export needs onnx (the train extra)")
 from public_set import write_public_set  # noqa: E402
 
 from parfocal.cli import cli  # noqa: E402
+from parfocal.config import shipped_network  # noqa: E402
 from parfocal.errors import FileError, InputError, SettingsError  # noqa: E402
-from parfocal.focus.difference import paper_input  # noqa: E402
+from parfocal.focus.difference import PREPARATIONS, paper_input  # noqa: E402
 from parfocal.focus.predictor import open_network  # noqa: E402
 from parfocal.optics.objective import Objective  # noqa: E402
 from parfocal.stacks.public import read_public, split_by_slide  # noqa: E402
@@ -30,6 +31,7 @@ from parfocal.training.model import FocusNet, ModelSettings  # noqa: E402
 from parfocal.training.pairs import cut, objective_of, pairs_of, read_training_stacks, usable  # noqa: E402
 from parfocal.training.phases import train_by_phases  # noqa: E402
 from parfocal.training.recipe import PaperRecipe, read_recipe  # noqa: E402
+from parfocal.training.warm_start import read_network  # noqa: E402
 
 CPU = torch.device("cpu")
 RECIPE = PaperRecipe(schedule="paper", alpha=0.35, patch_px=128, batch=8, max_epochs=2, held_out_share=0.34)
@@ -140,7 +142,7 @@ class TestTwoPhases:
     def test_the_schedule_is_the_papers(self, stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         losses = iter([5.0, 3.0, 4.0, 2.0, 2.5, 2.6, 2.7, 1.9, 2.0, 2.1, 2.2])
         monkeypatch.setattr(phases._Run, "_epoch", lambda self, place, optimiser: None)
-        monkeypatch.setattr(phases._Run, "_validate", lambda self, phase: (next(losses), 1.0, 0.0))
+        monkeypatch.setattr(phases._Run, "validate", lambda self, phase: (next(losses), 1.0, 0.0))
         recipe = RECIPE.model_copy(update={"max_epochs": None, "patience": 3, "halve_every": 2})
         train_by_phases(recipe, stacks, tmp_path, silent, CPU)
         history = checkpoint(tmp_path)["place"]["history"]
@@ -160,15 +162,58 @@ class TestTwoPhases:
                 run._net.head.bias += 1
 
         monkeypatch.setattr(phases._Run, "_epoch", epoch)
-        monkeypatch.setattr(phases._Run, "_validate", lambda self, phase: (next(losses), 1.0, 0.0))
+        monkeypatch.setattr(phases._Run, "validate", lambda self, phase: (next(losses), 1.0, 0.0))
         train_by_phases(RECIPE, stacks, tmp_path, silent, CPU)
         assert seen == [0.0, 1.0, 1.0, 2.0]
 
     def test_a_training_that_diverges_is_said_so(self, stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(phases._Run, "_epoch", lambda self, place, optimiser: None)
-        monkeypatch.setattr(phases._Run, "_validate", lambda self, phase: (np.nan, np.nan, 0.0))
+        monkeypatch.setattr(phases._Run, "validate", lambda self, phase: (np.nan, np.nan, 0.0))
         with pytest.raises(SettingsError, match=r"phase 1 .* less than 0\.001"):
             train_by_phases(RECIPE, stacks, tmp_path, silent, CPU)
+
+
+class TestTrainingFurther:
+    def test_the_network_in_a_file_comes_back(self, stacks):
+        net = read_network(shipped_network())
+        session, contract = open_network(shipped_network())
+        prepare = PREPARATIONS[contract.input]
+        for pair in pairs_of(stacks[:3], 2.0, 224):
+            patch = prepare(*cut(pair, 224), 2.0 / UNIT_UM)[None]
+            with torch.no_grad():
+                told_u = net(torch.from_numpy(patch)).numpy()
+            assert told_u == pytest.approx(session.run(None, {contract.input: patch})[0], abs=1e-4)
+
+    def test_it_learns_an_instrument_and_says_before_and_after(self, trained: Path, stacks, tmp_path: Path):
+        recipe = RECIPE.model_copy(update={"max_epochs": 3, "learning_rate": 1e-3})
+        further = train_by_phases(recipe, stacks, tmp_path, silent, CPU, trained / "network.onnx")
+        history = checkpoint(tmp_path)["place"]["history"]
+        assert further.before is not None
+        assert further.held_out.mean_abs_um < further.before.mean_abs_um
+        assert further.held_out.mean_abs_um == pytest.approx(
+            min(history[3:], key=lambda entry: entry["validation_loss"])["mean_abs_um"]
+        )
+        assert open_network(further.network)[1].patch_px == 128
+
+    def test_where_nothing_is_learned_the_network_stays_as_it_was(self, trained: Path, stacks, tmp_path: Path):
+        recipe = RECIPE.model_copy(update={"max_epochs": 1, "learning_rate": 100.0})
+        further = train_by_phases(recipe, stacks, tmp_path, silent, CPU, trained / "network.onnx")
+        assert further.held_out.mean_abs_um == pytest.approx(further.before.mean_abs_um)
+        pair = pairs_of(stacks[:1], 2.0, 128)[0]
+        patch = paper_input(*cut(pair, 128), 0.0)[None]
+        told = [
+            open_network(f)[0].run(None, {"difference": patch})[0] for f in (trained / "network.onnx", further.network)
+        ]
+        assert told[0] == pytest.approx(told[1], abs=1e-4)
+
+    def test_a_network_of_another_shape_is_refused(self, trained: Path, stacks, tmp_path: Path):
+        recipe = RECIPE.model_copy(update={"alpha": 0.5})
+        with pytest.raises(SettingsError, match=r"alpha=0\.35.*the recipe wants .*alpha=0\.5"):
+            train_by_phases(recipe, stacks, tmp_path, silent, CPU, trained / "network.onnx")
+
+    def test_the_recipe_for_it_fits_the_shipped_network(self):
+        recipe = read_recipe(Path(__file__).parents[2] / "runs" / "fine-tune.toml")
+        assert read_network(shipped_network()).settings == ModelSettings(recipe.alpha, recipe.patch_px, 6)
 
 
 class TestGoingOn:
@@ -244,7 +289,9 @@ class TestRefusals:
         recipe.write_text(TOML, encoding="utf-8")
         assert "say where with --stacks" in self.refuse(recipe, "--out", tmp_path / "out")
         recipe.write_text("[[stages]]\nbatches = 1\n", encoding="utf-8")
-        assert "--stacks does not apply" in self.refuse(recipe, "--out", tmp_path / "out", "--stacks", tmp_path)
+        assert "--stacks and --from do not apply" in self.refuse(
+            recipe, "--out", tmp_path / "out", "--stacks", tmp_path
+        )
 
     def test_nothing_to_go_on_from(self, tmp_path: Path):
         recipe = tmp_path / "paper.toml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pairs, checkpoint, network.")
 @click.option("--textures", type=click.Path(path_type=Path), help="Folder of the images that RECIPE names.")
 @click.option("--stacks", type=click.Path(path_type=Path), help="Stacks to train on, for a recipe by the paper.")
+@click.option(
+    "--from", "begin_from", type=click.Path(path_type=Path), help="Network file to train further on --stacks."
+)
 @click.option("--resume", is_flag=True, help="Go on from OUT's checkpoint, and refuse to begin anew if there is none.")
 @click.option("--device", help="Where to train, such as cpu or cuda:1; the fastest there is unless told.")
 @json_option
@@ -38,6 +42,7 @@ def train(
     out: Path,
     textures: Path | None,
     stacks: Path | None,
+    begin_from: Path | None,
     resume: bool,
     device: str | None,
     as_json: bool,
@@ -52,6 +57,7 @@ def train(
       parfocal train runs/first-network.toml --out training
       parfocal train runs/paper.toml --stacks jiang-2018 --out paper
       parfocal train runs/paper.toml --stacks jiang-2018 --out paper --resume
+      parfocal train runs/fine-tune.toml --stacks my-stacks --from network.onnx --out mine
     """
     from parfocal.training.recipe import PaperRecipe, read_recipe
 
@@ -71,14 +77,24 @@ def train(
             if isinstance(settings, PaperRecipe):
                 if stacks is None:
                     raise SettingsError(f"{recipe} trains on z-stacks: say where with --stacks DIR")
-                network = train_by_phases(settings, read_training_stacks(stacks), out, bars.trained, where)
+                trained = train_by_phases(settings, read_training_stacks(stacks), out, bars.trained, where, begin_from)
+                network, told = trained.network, {"held_out": asdict(trained.held_out)}
+                if trained.before is not None:
+                    told["before"] = asdict(trained.before)
             else:
-                if stacks is not None:
-                    raise SettingsError(f"{recipe} trains on simulated pairs: --stacks does not apply")
-                network = train_by_stages(settings, out, bars.trained, textures, where)
+                if stacks is not None or begin_from is not None:
+                    raise SettingsError(f"{recipe} trains on simulated pairs: --stacks and --from do not apply")
+                network, told = train_by_stages(settings, out, bars.trained, textures, where), {}
         except KeyboardInterrupt as error:
             raise ScanStoppedError(f"interrupted; the same command goes on from {out}") from error
-    click.echo(json.dumps({"network": str(network)}) if as_json else f"Network: {network}")
+    if as_json:
+        click.echo(json.dumps({"network": str(network), **told}))
+        return
+    for when in sorted(told):
+        error_um, wrong = told[when]["mean_abs_um"], told[when]["wrong_direction"]
+        name = "Held-out slides" if when == "held_out" else "Before"
+        click.echo(f"{name}: mean |error| {error_um:.3f} µm, wrong direction {wrong:.1%} (single patches)")
+    click.echo(f"Network: {network}")
 
 
 @click.command()

@@ -29,6 +29,7 @@ from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.pairs import Pair, cut, objective_of, pairs_of, usable
 from parfocal.training.recipe import PaperRecipe
 from parfocal.training.train import Progress
+from parfocal.training.warm_start import freeze_statistics, read_network
 
 _CHECKPOINT_EVERY_S = 120.0
 _PHASES = 2
@@ -61,12 +62,36 @@ class _Place:
     best_epoch: int = -1
     best_rate: float = 0.0
     best: dict[str, Tensor] | None = None
+    best_errors: tuple[float, float] = (math.nan, math.nan)
+    before: tuple[float, float] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Errors on the held-out slides, patch by patch: mean |error| in µm, share told the wrong direction."""
+
+    mean_abs_um: float
+    wrong_direction: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training: the network's file, and its errors. `before` is the network's that it began from."""
+
+    network: Path
+    held_out: HeldOut
+    before: HeldOut | None = None
+
+
 def train_by_phases(
-    recipe: PaperRecipe, stacks: Sequence[FocalStack], out: Path, progress: Progress, device: torch.device
-) -> Path:
+    recipe: PaperRecipe,
+    stacks: Sequence[FocalStack],
+    out: Path,
+    progress: Progress,
+    device: torch.device,
+    begin_from: Path | None = None,
+) -> Trained:
     """Train on z-stacks by the paper's schedule and export the best network of the last phase.
 
     Args:
@@ -75,9 +100,8 @@ def train_by_phases(
         out: folder for checkpoint, curves and network; a checkpoint there is gone on from.
         progress: is told how it goes.
         device: where to train.
-
-    Returns:
-        Path of the ONNX file.
+        begin_from: network file to train further, its batch statistics as they are; None: from the beginning. The
+            better of it and what came of it is kept.
 
     Raises:
         FileError: if a plane cannot be read, or the folder holds another recipe's checkpoint.
@@ -98,8 +122,11 @@ def train_by_phases(
     for name, pairs in (("training", fresh), ("validation", known)):
         if not pairs:
             raise SettingsError(f"the {name} stacks have no two planes {recipe.delta_um:g} µm apart")
-    net, place, optimiser_state = _start(recipe, out)
+    net, place, optimiser_state = _start(recipe, out, begin_from, lens.canonical_z_um)
     run = _Run(net.to(device), recipe, (fresh, known), lens.canonical_z_um, out, progress, device)
+    run.keeps_statistics = begin_from is not None
+    if begin_from is not None and place.best is None:
+        run.judge_start(place)
     while place.phase <= _PHASES:
         run.phase(place, optimiser_state)
         optimiser_state = None
@@ -111,8 +138,12 @@ def train_by_phases(
         net.load_state_dict(place.best)
         if place.phase == _PHASES:
             break
-        place = _Place(place.phase + 1, first_rate=place.best_rate, history=place.history)
-    return _export(net, recipe, place, lens.canonical_z_um, _reach_um(fresh), out)
+        before = place.before
+        place = _Place(place.phase + 1, first_rate=place.best_rate, history=place.history, before=before)
+        if begin_from is not None:
+            run.judge_start(place)
+    network = _export(net, recipe, place, lens.canonical_z_um, _reach_um(fresh), out)
+    return Trained(network, HeldOut(*place.best_errors), None if place.before is None else HeldOut(*place.before))
 
 
 class _Run:
@@ -131,6 +162,17 @@ class _Run:
         self._net, self._recipe, self._out, self._progress, self._device = net, recipe, out, progress, device
         self._fresh, self._known = pairs
         self._unit_um = unit_um
+        self.keeps_statistics = False
+
+    def judge_start(self, place: _Place) -> None:
+        """Let the weights that a phase begins with count as its best so far."""
+        loss, *errors = self.validate(place.phase)
+        self._keep(place, loss, place.first_rate, (errors[0], errors[1]))
+        place.before = place.before or place.best_errors
+
+    def _keep(self, place: _Place, validation_loss: float, rate: float, errors: tuple[float, float]) -> None:
+        place.best_loss, place.best_rate, place.best_errors = validation_loss, rate, errors
+        place.best = {name: value.detach().cpu().clone() for name, value in self._net.state_dict().items()}
 
     def phase(self, place: _Place, optimiser_state: dict[str, Any] | None) -> None:
         """Epochs until the validation loss has not fallen for `patience` of them."""
@@ -145,12 +187,12 @@ class _Run:
                 group["lr"] = rate
             self._epoch(place, optimiser)
             loss = place.loss_sum / max(place.batch, 1)
-            validation_loss, mean_abs_um, wrong = self._validate(place.phase)
+            validation_loss, mean_abs_um, wrong = self.validate(place.phase)
             done = Epoch(place.phase, place.epoch, rate, loss, validation_loss, mean_abs_um, wrong)
             place.history.append(asdict(done))
             if validation_loss < place.best_loss:
-                place.best_loss, place.best_epoch, place.best_rate = validation_loss, place.epoch, rate
-                place.best = {name: value.detach().cpu().clone() for name, value in self._net.state_dict().items()}
+                self._keep(place, validation_loss, rate, (mean_abs_um, wrong))
+                place.best_epoch = place.epoch
             place.epoch, place.batch, place.loss_sum = place.epoch + 1, 0, 0.0
             self._save(optimiser, place)
             draw_curves(place.history, self._out / "curves.png")
@@ -163,6 +205,8 @@ class _Run:
         if len(batches[-1]) == 1 and len(batches) > 1:
             batches.pop()  # one sample has no batch statistics
         self._net.train()
+        if self.keeps_statistics:
+            freeze_statistics(self._net)
         for chosen in batches[place.batch :]:
             patches, defocus_um, sd = self._batch([self._fresh[index] for index in chosen])
             loss = weighted_loss(self._net(patches), defocus_um, sd, by_distance=place.phase == _PHASES)
@@ -187,7 +231,7 @@ class _Run:
             torch.tensor([float(a.std()) for a, _ in cuts], dtype=torch.float32, device=self._device),
         )
 
-    def _validate(self, phase: int) -> tuple[float, float, float]:
+    def validate(self, phase: int) -> tuple[float, float, float]:
         """(loss by equation 3 over all held-out pairs, mean |error| in µm, share in the wrong direction)."""
         self._net.eval()
         told: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -210,15 +254,30 @@ def _in_batches(items: list[T], size: int) -> Iterator[list[T]]:
         yield items[start : start + size]
 
 
-def _start(recipe: PaperRecipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] | None]:
-    """Network, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
+def _start(
+    recipe: PaperRecipe, out: Path, begin_from: Path | None, unit_um: float
+) -> tuple[FocusNet, _Place, dict[str, Any] | None]:
+    """Network in µm, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
     torch.manual_seed(recipe.seed)
     net = FocusNet(ModelSettings(recipe.alpha, recipe.patch_px, CHANNELS[recipe.input]))
+    if begin_from is not None:
+        known = read_network(begin_from)
+        if known.settings != net.settings:
+            raise SettingsError(f"network {begin_from} has {known.settings}, the recipe wants {net.settings}")
+        net = known
+        _scale_head(net, unit_um)
     state = read_checkpoint(out, recipe)
     if state is None:
         return net, _Place(first_rate=recipe.learning_rate), None
     net.load_state_dict(state["net"])
     return net, _Place(**state["place"]), state["optimiser"]
+
+
+def _scale_head(net: FocusNet, factor: float) -> None:
+    """Another unit for what the network says."""
+    with torch.no_grad():
+        net.head.weight.mul_(factor)
+        net.head.bias.mul_(factor)
 
 
 def _reach_um(pairs: Sequence[Pair]) -> float:
@@ -229,9 +288,7 @@ def _reach_um(pairs: Sequence[Pair]) -> float:
 
 def _export(net: FocusNet, recipe: PaperRecipe, place: _Place, unit_um: float, reach_um: float, out: Path) -> Path:
     """Export a network that was trained in µm, its last layer scaled to speak in u."""
-    with torch.no_grad():
-        net.head.weight.div_(unit_um)
-        net.head.bias.div_(unit_um)
+    _scale_head(net, 1 / unit_um)
     delta_u = recipe.delta_um / unit_um
     provenance = {"recipe": recipe.model_dump(mode="json"), "history": place.history}
     return export_onnx(net, out / "network.onnx", provenance, delta_u=(delta_u, delta_u), range_u=reach_um / unit_um)
