@@ -160,8 +160,10 @@ def test_a_scan_stopped_half_way_exits_3_and_can_be_stitched(parfocal, use_predi
         return records.read_bytes().count(b"\n") if records.exists() else 0
 
     def stop(asked):
-        if recorded() == 1:
-            time.sleep(0.3)  # the writer, which has a thread of its own, may be one field behind
+        # By the third prediction two fields may be done; the writer has a thread of its own and may be behind.
+        patience_s = time.monotonic() + 3
+        while asked >= 3 and recorded() < 2 and time.monotonic() < patience_s:
+            time.sleep(0.01)
         if recorded() >= 2 and not stopped:
             stopped.append(asked)
             os.kill(os.getpid(), number)

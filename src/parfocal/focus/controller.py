@@ -10,7 +10,7 @@ from parfocal.devices.base import Frame
 from parfocal.devices.microscope import Microscope
 from parfocal.errors import BudgetError, InstrumentError, LimitError, StageStuckError
 from parfocal.focus.decision import Accept, Empty, FocusSettings, GiveUp, HalfStep, Move, Reading, Retreat, next_move
-from parfocal.focus.peak import central_sharpness, find_peak
+from parfocal.focus.peak import Peak, central_sharpness, find_peak
 from parfocal.focus.predictor import FocusPrediction, Predictor
 from parfocal.focus.result import FocusResult, FocusStep, Purpose, Verdict
 from parfocal.merit import tenengrad
@@ -22,7 +22,7 @@ __all__ = [
 
 _SAME_PLACE_UM = 1e-6
 _CHECKS = 2
-_FLANK_DELTAS = (0.25, 1.25)
+_NEAR_FLANK, _FAR_FLANK, _FARTHEST_FLANK = 0.25, 0.45, 1.25  # of Δ
 
 
 def focus_field(
@@ -233,14 +233,9 @@ class _Field:
         """
         tolerance_um = self._settings.peak_tolerance_um
         for _ in range(_CHECKS):
-            below, above = (self._flank(kept.z_um, side) or self._expose_flank(kept.z_um, side) for side in (-1, +1))
-            if below is None or above is None:
-                return kept, focus_um
-            shots = (below, kept, above)
-            sharpness = [central_sharpness(shot.frame, self._canonical_scale) for shot in shots]
-            peak = find_peak([shot.z_um for shot in shots], sharpness)
-            if peak is None or peak.error_um > tolerance_um:
-                return kept, focus_um
+            peak = self._peak(kept, _NEAR_FLANK) or self._peak(kept, _FAR_FLANK)
+            if peak is None:
+                break
             focus_um = peak.z_um
             self._note(f"sharpest at {peak.z_um:.2f} ± {peak.error_um:.2f} µm")
             before, kept = kept, self._near(peak.z_um, tolerance_um) or self._approach_kept(peak.z_um)
@@ -248,10 +243,26 @@ class _Field:
                 break
         return kept, focus_um
 
-    def _flank(self, z_um: float, side: int) -> _Shot | None:
+    def _peak(self, kept: _Shot, nearest: float) -> Peak | None:
+        """The sharpest plane by the kept frame and its flanks, `nearest` Δ away or more; None if they do not tell."""
+        below, above = (
+            self._flank(kept.z_um, side, nearest) or self._expose_flank(kept.z_um, side) for side in (-1, +1)
+        )
+        if below is None or above is None:
+            return None
+        shots = (below, kept, above)
+        sharpness = [central_sharpness(shot.frame, self._canonical_scale) for shot in shots]
+        peak = find_peak([shot.z_um for shot in shots], sharpness)
+        return None if peak is None or peak.error_um > self._settings.peak_tolerance_um else peak
+
+    def _flank(self, z_um: float, side: int, nearest: float = _NEAR_FLANK) -> _Shot | None:
         """The nearest of the field's shots above (side +1) or below (−1) z_um, at a distance that tells."""
-        nearest_um, farthest_um = (part * self._z.approach.delta_um for part in _FLANK_DELTAS)
-        beside = [shot for shot in self.shots if nearest_um <= side * (shot.z_um - z_um) <= farthest_um]
+        delta_um = self._z.approach.delta_um
+        beside = [
+            shot
+            for shot in self.shots
+            if nearest * delta_um - _SAME_PLACE_UM <= side * (shot.z_um - z_um) <= _FARTHEST_FLANK * delta_um
+        ]
         return min(beside, key=lambda shot: abs(shot.z_um - z_um), default=None)
 
     def _expose_flank(self, z_um: float, side: int) -> _Shot | None:
