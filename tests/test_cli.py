@@ -152,6 +152,15 @@ def test_stitch_makes_the_slide_again(parfocal, scanned):
 # Stopped
 
 
+@pytest.fixture
+def listens_to_ctrl_c():
+    """A shell starts what runs in its background deaf to Ctrl-C, tests included."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
 def test_a_scan_stopped_half_way_exits_3_and_can_be_stitched(parfocal, use_predictor, small_toml, tmp_path, number):
     records, stopped = tmp_path / "slide" / "fields.jsonl", []
