@@ -2,6 +2,7 @@
 # make test    the default tests, without torch (under 5 minutes)
 # make check   everything that runs without hardware (under 18 minutes)
 # make train TEXTURES=DIR   train by the recipe of the shipped network (hours)
+# make ablations           train and measure every recipe in runs/ablations (two hours on two cores)
 # make docs    the documentation as HTML, in docs/_build/html
 # make clean   remove what the other targets made, except the environment and training/
 
@@ -16,7 +17,7 @@ ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: scan test check lint slow docs wheel benchmark train clean
+.PHONY: scan test check lint slow docs wheel benchmark train ablations clean
 
 scan: $(VENV)/.base
 	$(BIN)/parfocal scan simulated-20x --out first-slide --overwrite
@@ -58,6 +59,17 @@ benchmark: $(VENV)/.train
 
 train: $(VENV)/.train
 	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/second-network.toml --textures "$(TEXTURES)" --out training
+
+# Each goes on where it stopped, and one that is done is not done again.
+ABLATIONS := $(notdir $(basename $(wildcard runs/ablations/*.toml)))
+
+ablations: $(addprefix build/ablations/,$(addsuffix .onnx,$(ABLATIONS)))
+	$(BIN)/parfocal benchmark accuracy --network build/ablations/paper.onnx $(addprefix --against ,$^) \
+		--renderer fast --tiles 4x5 --sets build/accuracy-fast
+
+build/ablations/%.onnx: runs/ablations/%.toml | $(VENV)/.train
+	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train $< --out build/ablations/$* --pairs build/ablations/pairs
+	cp build/ablations/$*/network.onnx $@
 
 clean:
 	rm -rf build dist docs/_build first-slide .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

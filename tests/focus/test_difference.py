@@ -1,10 +1,13 @@
 """The one pre-processing path of training and prediction (paper, section 2.2.3), step by step against scipy."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import scipy.ndimage
 
-from parfocal.focus.difference import contrast, difference, standardise
+from parfocal.focus.difference import CHANNELS, PREPARATIONS, contrast, difference, standardise
+from parfocal.training.recipe import InputName
 
 INTERIOR = slice(3, -3)
 
@@ -121,3 +124,35 @@ def test_exposure_cancels_from_the_contrast():
 def test_a_flat_channel_has_no_contrast():
     flat = np.full((32, 32, 3), 90, np.uint8)
     assert np.all(contrast(flat, flat, 2.5) == 0)
+
+
+class TestBaselinesAndAblations:
+    def test_every_input_has_its_channels_in_single_precision(self):
+        first, second = (np.random.default_rng(s).integers(0, 255, (32, 32, 3)).astype(np.uint8) for s in (1, 2))
+        assert set(PREPARATIONS) == set(CHANNELS) == set(get_args(InputName))
+        for name, prepare in PREPARATIONS.items():
+            patch = prepare(first, second, 2.5)
+            assert (patch.shape, patch.dtype) == ((CHANNELS[name], 32, 32), np.float32), name
+
+    def test_bytes_do_not_wrap_round(self):
+        dark, bright = np.full((8, 8, 3), 5, np.uint8), np.full((8, 8, 3), 245, np.uint8)
+        assert (PREPARATIONS["difference-raw"](bright, dark, 2.5) == -240).all()
+        assert (PREPARATIONS["difference-unscaled"](bright, dark, 2.5) == -240).all()
+
+    def test_one_image_inputs_do_not_look_at_the_first(self):
+        first, second = (np.random.default_rng(s).integers(0, 255, (32, 32, 3)).astype(np.uint8) for s in (1, 2))
+        for name in ("colour", "spectral"):
+            np.testing.assert_array_equal(
+                PREPARATIONS[name](first, second, 2.5), PREPARATIONS[name](second, second, 2.5)
+            )
+
+    def test_a_grating_is_two_points_in_the_spectrum(self):
+        column = np.arange(64)
+        image = np.broadcast_to(100 + 50 * np.cos(2 * np.pi * 8 * column / 64)[None, :, None], (64, 64, 3))
+        spectrum = PREPARATIONS["spectral"](image.astype(np.uint8), image.round().astype(np.uint8), 2.5)[1]
+        brightest = {tuple(place) for place in np.argwhere(spectrum >= np.sort(spectrum.ravel())[-2])}
+        assert brightest == {(32, 32 - 8), (32, 32 + 8)}
+
+    def test_a_flat_image_has_no_spectrum(self):
+        flat = np.full((16, 16, 3), 90, np.uint8)
+        assert not PREPARATIONS["spectral"](flat, flat, 2.5).any()

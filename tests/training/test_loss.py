@@ -44,3 +44,9 @@ def test_equation_3_with_the_distance_weight_is_divided_by_w_dot_s():
 def test_the_loss_does_not_depend_on_the_scale_of_the_weights():
     loss = weighted_loss(PREDICTED, DEFOCUS, SD, by_distance=True)
     torch.testing.assert_close(weighted_loss(PREDICTED, DEFOCUS, 7 * SD, by_distance=True), loss)
+
+
+def test_the_loss_before_the_paper_is_the_mean_of_squares():
+    ones = torch.ones_like(SD)
+    loss = weighted_loss(PREDICTED, DEFOCUS, ones, by_distance=False, per_sample="l2")
+    torch.testing.assert_close(loss, torch.nn.functional.mse_loss(PREDICTED, DEFOCUS))

@@ -8,9 +8,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch (the train extra)")
 pytest.importorskip("onnx", reason="export needs onnx (the train extra)")
 
+from parfocal.errors import FileError  # noqa: E402
+from parfocal.focus.difference import CHANNELS  # noqa: E402
 from parfocal.focus.predictor import open_network  # noqa: E402
 from parfocal.training.export import DELTA_U, RANGE_U, export_onnx  # noqa: E402
 from parfocal.training.model import FocusNet, ModelSettings  # noqa: E402
+from parfocal.training.warm_start import read_network  # noqa: E402
 
 
 @pytest.mark.parametrize(("alpha", "parameters"), [(1.0, 2_286_593), (0.5, 750_401), (0.35, 458_849)])
@@ -74,3 +77,24 @@ def test_a_tied_dense_layer_is_a_pooling_and_fits_any_patch_size():
     torch.testing.assert_close(net(patches), tied, rtol=1e-4, atol=1e-5)
     larger = net.resized(128).head.weight.view(1280, -1)
     torch.testing.assert_close(larger, (weight[:, :1] / 4).expand_as(larger))
+
+
+def test_resnet_50_has_its_number_of_parameters():
+    """25,557,032 with the top of 1000 classes, which has 2048 × 1000 + 1000 of them."""
+    net = FocusNet(ModelSettings(1.0, 224, "colour", "resnet-50"))
+    assert sum(parameter.numel() for parameter in net.features.parameters()) == 25_557_032 - 2_049_000
+
+
+@pytest.mark.parametrize("name", ["colour", "spectral", "difference-raw"])
+def test_a_baseline_is_exported_with_the_name_of_its_input(name: str, tmp_path: Path):
+    net = FocusNet(ModelSettings(0.25, 64, name, "resnet-50")).eval()
+    net.tie()
+    path = export_onnx(net, tmp_path / "network.onnx", {})
+    session, contract = open_network(path)
+    assert contract.input == name
+    patches = np.random.default_rng(0).normal(size=(3, CHANNELS[name], 64, 64)).astype(np.float32)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(patches)).numpy()
+    np.testing.assert_allclose(session.run(None, {name: patches})[0], expected, atol=1e-4)
+    with pytest.raises(FileError, match="not MobileNetV2"):
+        read_network(path)

@@ -129,7 +129,7 @@ class TestTwoPhases:
         assert told == pytest.approx([entry["validation_loss"] for entry in history], rel=1e-5)
 
     def test_the_exported_network_is_the_best_of_phase_2_in_units_of_u(self, trained: Path, stacks):
-        net = FocusNet(ModelSettings(0.35, 128, 3))
+        net = FocusNet(ModelSettings(0.35, 128))
         net.load_state_dict(checkpoint(trained)["place"]["best"])
         net.eval()
         session, _ = open_network(trained / "network.onnx")
@@ -141,7 +141,7 @@ class TestTwoPhases:
 
     def test_the_schedule_is_the_papers(self, stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         losses = iter([5.0, 3.0, 4.0, 2.0, 2.5, 2.6, 2.7, 1.9, 2.0, 2.1, 2.2])
-        monkeypatch.setattr(phases._Run, "_epoch", lambda self, place, optimiser: None)
+        monkeypatch.setattr(phases._Run, "_epoch", lambda self, place, optimiser, together: None)
         monkeypatch.setattr(phases._Run, "validate", lambda self, phase: (next(losses), 1.0, 0.0))
         recipe = RECIPE.model_copy(update={"max_epochs": None, "patience": 3, "halve_every": 2})
         train_by_phases(recipe, stacks, tmp_path, silent, CPU)
@@ -156,7 +156,7 @@ class TestTwoPhases:
     ):
         losses, seen = iter([1.0, 2.0, 0.5, 0.6]), []
 
-        def epoch(run, place, optimiser):
+        def epoch(run, place, optimiser, together):
             seen.append(float(run._net.head.bias.detach()))
             with torch.no_grad():
                 run._net.head.bias += 1
@@ -167,7 +167,7 @@ class TestTwoPhases:
         assert seen == [0.0, 1.0, 1.0, 2.0]
 
     def test_a_training_that_diverges_is_said_so(self, stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(phases._Run, "_epoch", lambda self, place, optimiser: None)
+        monkeypatch.setattr(phases._Run, "_epoch", lambda self, place, optimiser, together: None)
         monkeypatch.setattr(phases._Run, "validate", lambda self, phase: (np.nan, np.nan, 0.0))
         with pytest.raises(SettingsError, match=r"phase 1 .* less than 0\.001"):
             train_by_phases(RECIPE, stacks, tmp_path, silent, CPU)
@@ -213,7 +213,7 @@ class TestTrainingFurther:
 
     def test_the_recipe_for_it_fits_the_shipped_network(self):
         recipe = read_recipe(Path(__file__).parents[2] / "runs" / "fine-tune.toml")
-        assert read_network(shipped_network()).settings == ModelSettings(recipe.alpha, recipe.patch_px, 6)
+        assert read_network(shipped_network()).settings == ModelSettings(recipe.alpha, recipe.patch_px, recipe.input)
 
 
 class TestGoingOn:
@@ -261,6 +261,30 @@ class TestGoingOn:
         with pytest.raises(FileError, match="was made by another recipe"):
             train_by_phases(RECIPE.model_copy(update={"seed": 2}), stacks, trained, silent, CPU)
         assert (trained / "checkpoint.pt").read_bytes() == before
+
+
+class TestTogether:
+    @pytest.mark.slow
+    def test_two_processes_have_the_losses_and_the_network_of_one(
+        self, trained: Path, public_root: Path, tmp_path: Path
+    ):
+        """Statistics are frozen: gloo cannot normalise over the batch of two processes."""
+        recipe = tmp_path / "paper.toml"
+        recipe.write_text(TOML, encoding="utf-8")
+        begin = ["--from", str(trained / "network.onnx"), "--stacks", str(public_root), "--device", "cpu", "--json"]
+        told = {}
+        for processes in (1, 2):
+            out = tmp_path / str(processes)
+            command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+            command += ["-m", "parfocal", "train", str(recipe), "--out", str(out), *begin]
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            told[processes] = checkpoint(out)["place"]
+        one, two = (told[processes]["history"] for processes in (1, 2))
+        for alone, together in zip(one, two, strict=True):
+            assert together["validation_loss"] == pytest.approx(alone["validation_loss"], rel=1e-4)
+            assert together["mean_abs_um"] == pytest.approx(alone["mean_abs_um"], rel=1e-4)
+        for name, value in told[1]["best"].items():
+            torch.testing.assert_close(told[2]["best"][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 class TestRefusals:

@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch (the train extra)")
 pytest.importorskip("onnx", reason="export needs onnx (the train extra)")
 
-from parfocal.errors import FileError  # noqa: E402
+from parfocal.errors import FileError, SettingsError  # noqa: E402
 from parfocal.focus.predictor import open_network  # noqa: E402
 from parfocal.training import train as training  # noqa: E402
-from parfocal.training.recipe import Recipe, Stage, SynthesisSettings  # noqa: E402
+from parfocal.training.recipe import Recipe, Stage, SynthesisSettings, read_recipe  # noqa: E402
 from parfocal.training.train import train  # noqa: E402
 
 RECIPE = Recipe(
@@ -27,6 +27,7 @@ RECIPE = Recipe(
         Stage(patch_px=96, batches=4, learning_rate=5e-4),
     ),
 )
+RUNS = Path(__file__).parents[2] / "runs"
 LAST_STAGE = len(RECIPE.stages) - 1
 
 
@@ -169,3 +170,20 @@ def test_the_rate_rises_over_a_twentieth_and_falls_to_a_hundredth():
     assert training._schedule(0.0) == 0
     assert training._schedule(0.05) == pytest.approx(1, abs=0.01)
     assert training._schedule(1.0) == pytest.approx(0.01)
+
+
+def test_pairs_of_another_seed_are_not_taken(tmp_path: Path):
+    train(RECIPE, tmp_path / "one", silent, pairs=tmp_path / "pairs")
+    other = RECIPE.model_copy(update={"seed": 8})
+    with pytest.raises(SettingsError, match="pairs of another seed or synthesis"):
+        train(other, tmp_path / "two", silent, pairs=tmp_path / "pairs")
+    wider = RECIPE.model_copy(update={"alpha": 0.5, "loss": "l2", "by_content": False, "lift_bands": False})
+    train(wider, tmp_path / "three", silent, pairs=tmp_path / "pairs")
+
+
+@pytest.mark.parametrize("recipe", sorted(RUNS.glob("ablations/*.toml")), ids=lambda path: path.stem)
+def test_an_ablation_sees_as_many_pairs_as_the_others_and_the_same(recipe: Path):
+    settings, paper = read_recipe(recipe), read_recipe(RUNS / "ablations" / "paper.toml")
+    assert isinstance(settings, Recipe) and isinstance(paper, Recipe)
+    assert (settings.seed, settings.synthesis) == (paper.seed, paper.synthesis)
+    assert settings.batch * sum(stage.batches for stage in settings.stages) == 60_000

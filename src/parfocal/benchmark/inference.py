@@ -57,7 +57,7 @@ def compare_runtimes(network: Path, rounds: int = 30, alpha: float = 0.5) -> Inf
     channels = CHANNELS[contract.input]
     patches = np.random.default_rng(0).normal(size=(PATCHES, channels, contract.patch_px, contract.patch_px))
     field = patches.astype(np.float32)
-    net, tensor = FocusNet(ModelSettings(alpha, contract.patch_px, channels)).eval(), torch.from_numpy(field)
+    net, tensor = FocusNet(ModelSettings(alpha, contract.patch_px, contract.input)).eval(), torch.from_numpy(field)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

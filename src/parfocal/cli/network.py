@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pairs, checkpoint, network.")
 @click.option("--textures", type=click.Path(path_type=Path), help="Folder of the images that RECIPE names.")
+@click.option("--pairs", type=click.Path(path_type=Path), help="Folder of rendered pairs; OUT/pairs unless told.")
 @click.option("--stacks", type=click.Path(path_type=Path), help="Stacks to train on, for a recipe by the paper.")
 @click.option(
     "--from", "begin_from", type=click.Path(path_type=Path), help="Network file to train further on --stacks."
@@ -41,6 +42,7 @@ def train(
     recipe: Path,
     out: Path,
     textures: Path | None,
+    pairs: Path | None,
     stacks: Path | None,
     begin_from: Path | None,
     resume: bool,
@@ -55,6 +57,7 @@ def train(
     \b
     Examples:
       parfocal train runs/first-network.toml --out training
+      torchrun --nproc-per-node 2 -m parfocal train runs/first-network.toml --out training
       parfocal train runs/paper.toml --stacks jiang-2018 --out paper
       parfocal train runs/paper.toml --stacks jiang-2018 --out paper --resume
       parfocal train runs/fine-tune.toml --stacks my-stacks --from network.onnx --out mine
@@ -62,36 +65,42 @@ def train(
     from parfocal.training.recipe import PaperRecipe, read_recipe
 
     settings = read_recipe(recipe)
-    if resume and not (out / "checkpoint.pt").is_file():
-        raise FileError(f"{out}: holds no checkpoint to go on from")
     try:
+        from parfocal.training.checkpoint import CHECKPOINT_FILE
         from parfocal.training.device import choose_device
         from parfocal.training.pairs import read_training_stacks
         from parfocal.training.phases import train_by_phases
+        from parfocal.training.team import join_team
         from parfocal.training.train import train as train_by_stages
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: install parfocal[train]") from error
-    where = choose_device(device)
-    with Bars(quiet=as_json) as bars:
+    if resume and not (out / CHECKPOINT_FILE).is_file():
+        raise FileError(f"{out}: holds no checkpoint to go on from")
+    where, team = choose_device(device), join_team()
+    with Bars(quiet=as_json or not team.leads) as bars:
         try:
             if isinstance(settings, PaperRecipe):
                 if stacks is None:
                     raise SettingsError(f"{recipe} trains on z-stacks: say where with --stacks DIR")
-                trained = train_by_phases(settings, read_training_stacks(stacks), out, bars.trained, where, begin_from)
-                network, told = trained.network, {"held_out": asdict(trained.held_out)}
-                if trained.before is not None:
-                    told["before"] = asdict(trained.before)
+                if pairs is not None or textures is not None:
+                    raise SettingsError(f"{recipe} trains on z-stacks: --pairs and --textures do not apply")
+                part = read_training_stacks(stacks)
+                trained = train_by_phases(settings, part, out, bars.trained, where, begin_from, team)
+                network, told = trained.network, {} if trained.before is None else {"before": asdict(trained.before)}
+                told["held_out"] = asdict(trained.held_out)
             else:
                 if stacks is not None or begin_from is not None:
                     raise SettingsError(f"{recipe} trains on simulated pairs: --stacks and --from do not apply")
-                network, told = train_by_stages(settings, out, bars.trained, textures, where), {}
+                network, told = train_by_stages(settings, out, bars.trained, textures, where, pairs, team), {}
         except KeyboardInterrupt as error:
             raise ScanStoppedError(f"interrupted; the same command goes on from {out}") from error
+    if not team.leads:
+        return
     if as_json:
         click.echo(json.dumps({"network": str(network), **told}))
         return
-    for when in sorted(told):
-        error_um, wrong = told[when]["mean_abs_um"], told[when]["wrong_direction"]
+    for when, held_out in told.items():
+        error_um, wrong = held_out["mean_abs_um"], held_out["wrong_direction"]
         name = "Held-out slides" if when == "held_out" else "Before"
         click.echo(f"{name}: mean |error| {error_um:.3f} µm, wrong direction {wrong:.1%} (single patches)")
     click.echo(f"Network: {network}")

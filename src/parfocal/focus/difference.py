@@ -80,10 +80,61 @@ def paper_input(first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: f
     return standardise(difference(first, second))
 
 
+def unfiltered_input(first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: float) -> NDArray[np.float32]:
+    """The standardised difference without the median filter (an ablation of step 1), float32 (3, Y, X)."""
+    return standardise(second.astype(np.int16) - first)
+
+
+def unscaled_input(first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: float) -> NDArray[np.float32]:
+    """The filtered difference in grey levels (an ablation of step 3), float32 (3, Y, X)."""
+    return _channels_first(difference(first, second))
+
+
+def raw_input(first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: float) -> NDArray[np.float32]:
+    """Grey levels of the difference, neither filtered nor standardised (the work before the paper): float32 (3, Y, X)."""
+    return _channels_first(second.astype(np.int16) - first)
+
+
+def colour_input(_first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: float) -> NDArray[np.float32]:
+    """One image as it is, 0 … 1 (Jiang et al. 2018), float32 (3, Y, X): the second; the first is not looked at."""
+    return _channels_first(second) / np.float32(255)
+
+
+def spectral_input(_first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: float) -> NDArray[np.float32]:
+    """One image in grey and the logarithm of its spectrum without the constant term (Jiang et al. 2018), each
+    standardised: float32 (2, Y, X). The spectrum's middle is the lowest frequency."""
+    grey = second.mean(axis=2, dtype=np.float32)
+    spectrum = np.log1p(np.abs(np.fft.fftshift(np.fft.fft2(grey - grey.mean()))))
+    layers = np.stack([grey, spectrum]).astype(np.float32)
+    layers -= layers.mean(axis=(1, 2), keepdims=True)
+    deviation = layers.std(axis=(1, 2), keepdims=True)
+    return np.asarray(np.divide(layers, deviation, out=np.zeros_like(layers), where=deviation > 0))
+
+
+def _channels_first(image: NDArray[np.uint8] | NDArray[np.int16]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(np.moveaxis(image, -1, 0), dtype=np.float32)
+
+
 Preparation = Callable[[NDArray[np.uint8], NDArray[np.uint8], float], NDArray[np.float32]]
 
-PREPARATIONS: dict[str, Preparation] = {"difference": paper_input, "contrast": contrast}
-"""What a network can be shown, by the name of its input."""
+PREPARATIONS: dict[str, Preparation] = {
+    "difference": paper_input,
+    "contrast": contrast,
+    "difference-unfiltered": unfiltered_input,
+    "difference-unscaled": unscaled_input,
+    "difference-raw": raw_input,
+    "colour": colour_input,
+    "spectral": spectral_input,
+}
+"""What a network can be shown, by the name of its input; those after `contrast` are baselines and ablations."""
 
-CHANNELS = {"difference": 3, "contrast": 6}
+CHANNELS = {
+    "difference": 3,
+    "contrast": 6,
+    "difference-unfiltered": 3,
+    "difference-unscaled": 3,
+    "difference-raw": 3,
+    "colour": 3,
+    "spectral": 2,
+}
 """Channels of each input."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from parfocal.errors import SettingsError
@@ -14,7 +16,13 @@ def choose_device(name: str | None = None) -> torch.device:
         SettingsError: if torch knows no such device, or this machine has none.
     """
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -37,10 +37,8 @@ def export_onnx(
     The file's metadata hold the contract that the predictor checks: patch size, scale, range of Δ and of defocus.
     """
     net = net.eval().cpu()
-    size = net.settings.patch_px
-    channels = net.settings.channels
-    example = torch.zeros(1, channels, size, size)
-    input_name = next(name for name, count in CHANNELS.items() if count == channels)
+    size, input_name = net.settings.patch_px, net.settings.input
+    example = torch.zeros(1, CHANNELS[input_name], size, size)
     aside = path.with_suffix(".new")
     torch.onnx.export(
         net,
@@ -61,6 +59,7 @@ def export_onnx(
         "defocus_unit": "u",
         "delta_u": list(delta_u),
         "range_u": range_u,
+        "architecture": net.settings.architecture,
         "alpha": net.settings.alpha,
         "provenance": provenance,
     }

@@ -17,7 +17,23 @@ def distance_weight(defocus: Tensor) -> Tensor:
     return 1 / (torch.log(defocus.abs() + 1) + 1)
 
 
-def weighted_loss(predicted: Tensor, defocus: Tensor, sd: Tensor, *, by_distance: bool) -> Tensor:
+def squared(error: Tensor) -> Tensor:
+    """The loss of the work before the paper. Any shape."""
+    return error * error
+
+
+PER_SAMPLE = {"huber": smooth_l1, "l2": squared}
+"""What a sample loses by its error, by name."""
+
+
+def sample_weight(defocus: Tensor, sd: Tensor, *, by_distance: bool) -> Tensor:
+    """wᵢsᵢ of equation 3, (N,); w = 1 unless `by_distance`."""
+    return sd * distance_weight(defocus) if by_distance else sd
+
+
+def weighted_loss(
+    predicted: Tensor, defocus: Tensor, sd: Tensor, *, by_distance: bool, per_sample: str = "huber"
+) -> Tensor:
     """Equation 3: mean of equation 1 over a minibatch, weighted by wᵢsᵢ and divided by wᵀs.
 
     Args:
@@ -25,6 +41,7 @@ def weighted_loss(predicted: Tensor, defocus: Tensor, sd: Tensor, *, by_distance
         defocus: (N,) true defocus, same unit.
         sd: (N,) standard deviation of the first image's pixels.
         by_distance: phase 2 of section 2.4.3; without it, w = 1.
+        per_sample: a name in `PER_SAMPLE`; the paper's is equation 1.
     """
-    weight = sd * distance_weight(defocus) if by_distance else sd
-    return (weight * smooth_l1(predicted - defocus)).sum() / weight.sum()
+    weight = sample_weight(defocus, sd, by_distance=by_distance)
+    return (weight * PER_SAMPLE[per_sample](predicted - defocus)).sum() / weight.sum()

@@ -15,19 +15,20 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.focus.difference import CHANNELS, PREPARATIONS
+from parfocal.focus.difference import PREPARATIONS
 from parfocal.stacks.public import split_by_slide
 from parfocal.stacks.stack import FocalStack
 from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
 from parfocal.training.curves import draw_curves, log_scalars
 from parfocal.training.export import export_onnx
-from parfocal.training.loss import weighted_loss
+from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.pairs import Pair, cut, objective_of, pairs_of, usable
 from parfocal.training.recipe import PaperRecipe
+from parfocal.training.team import Team
 from parfocal.training.train import Progress
 from parfocal.training.warm_start import freeze_statistics, read_network
 
@@ -91,6 +92,7 @@ def train_by_phases(
     progress: Progress,
     device: torch.device,
     begin_from: Path | None = None,
+    team: Team = Team(),
 ) -> Trained:
     """Train on z-stacks by the paper's schedule and export the best network of the last phase.
 
@@ -102,6 +104,7 @@ def train_by_phases(
         device: where to train.
         begin_from: network file to train further, its batch statistics as they are; None: from the beginning. The
             better of it and what came of it is kept.
+        team: the processes that train together.
 
     Raises:
         FileError: if a plane cannot be read, or the folder holds another recipe's checkpoint.
@@ -123,7 +126,7 @@ def train_by_phases(
         if not pairs:
             raise SettingsError(f"the {name} stacks have no two planes {recipe.delta_um:g} µm apart")
     net, place, optimiser_state = _start(recipe, out, begin_from, lens.canonical_z_um)
-    run = _Run(net.to(device), recipe, (fresh, known), lens.canonical_z_um, out, progress, device)
+    run = _Run(net.to(device), recipe, (fresh, known), lens.canonical_z_um, out, progress, device, team)
     run.keeps_statistics = begin_from is not None
     if begin_from is not None and place.best is None:
         run.judge_start(place)
@@ -142,7 +145,10 @@ def train_by_phases(
         place = _Place(place.phase + 1, first_rate=place.best_rate, history=place.history, before=before)
         if begin_from is not None:
             run.judge_start(place)
-    network = _export(net, recipe, place, lens.canonical_z_um, _reach_um(fresh), out)
+    network = out / "network.onnx"
+    if team.leads:
+        _export(net, recipe, place, lens.canonical_z_um, _reach_um(fresh), network)
+    team.wait()
     return Trained(network, HeldOut(*place.best_errors), None if place.before is None else HeldOut(*place.before))
 
 
@@ -158,7 +164,11 @@ class _Run:
         out: Path,
         progress: Progress,
         device: torch.device,
+        team: Team,
     ) -> None:
+        self._team = team
+        if device.type == "cuda" and team.size > 1:
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         self._net, self._recipe, self._out, self._progress, self._device = net, recipe, out, progress, device
         self._fresh, self._known = pairs
         self._unit_um = unit_um
@@ -180,12 +190,12 @@ class _Run:
         optimiser = torch.optim.SGD(self._net.parameters(), lr=place.first_rate, momentum=recipe.momentum)
         if optimiser_state is not None:
             optimiser.load_state_dict(optimiser_state)
-        limit = recipe.max_epochs or math.inf
+        limit, together = recipe.max_epochs or math.inf, self._team.together(self._net, self._device)
         while place.epoch < limit and place.epoch - 1 - place.best_epoch < recipe.patience:
             rate = place.first_rate * 0.5 ** (place.epoch // recipe.halve_every)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            self._epoch(place, optimiser)
+            self._epoch(place, optimiser, together)
             loss = place.loss_sum / max(place.batch, 1)
             validation_loss, mean_abs_um, wrong = self.validate(place.phase)
             done = Epoch(place.phase, place.epoch, rate, loss, validation_loss, mean_abs_um, wrong)
@@ -195,21 +205,24 @@ class _Run:
                 place.best_epoch = place.epoch
             place.epoch, place.batch, place.loss_sum = place.epoch + 1, 0, 0.0
             self._save(optimiser, place)
-            draw_curves(place.history, self._out / "curves.png")
-            log_scalars(self._out / "tensorboard", place.history[-1], len(place.history))
+            if self._team.leads:
+                draw_curves(place.history, self._out / "curves.png")
+                log_scalars(self._out / "tensorboard", place.history[-1], len(place.history))
 
-    def _epoch(self, place: _Place, optimiser: torch.optim.Optimizer) -> None:
+    def _epoch(self, place: _Place, optimiser: torch.optim.Optimizer, together: nn.Module) -> None:
         recipe, saved_s = self._recipe, time.monotonic()
         order = np.random.default_rng((recipe.seed, place.phase, place.epoch)).permutation(len(self._fresh))
         batches = list(_in_batches(order.tolist(), recipe.batch))
-        if len(batches[-1]) == 1 and len(batches) > 1:
+        if len(batches[-1]) <= self._team.size and len(batches) > 1:
             batches.pop()  # one sample has no batch statistics
         self._net.train()
         if self.keeps_statistics:
             freeze_statistics(self._net)
         for chosen in batches[place.batch :]:
-            patches, defocus_um, sd = self._batch([self._fresh[index] for index in chosen])
-            loss = weighted_loss(self._net(patches), defocus_um, sd, by_distance=place.phase == _PHASES)
+            patches, defocus_um, sd = self._batch([self._fresh[index] for index in self._team.share(chosen)])
+            by_distance = place.phase == _PHASES
+            loss = weighted_loss(together(patches), defocus_um, sd, by_distance=by_distance)
+            loss = loss * self._team.part_of(sample_weight(defocus_um, sd, by_distance=by_distance).sum())
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -217,7 +230,7 @@ class _Run:
             place.batch += 1
             note = f"epoch {place.epoch + 1}, loss {place.loss_sum / place.batch:.4f}"
             self._progress(f"phase {place.phase}", place.batch, len(batches), note)
-            if time.monotonic() - saved_s > _CHECKPOINT_EVERY_S:
+            if self._team.size == 1 and time.monotonic() - saved_s > _CHECKPOINT_EVERY_S:
                 self._save(optimiser, place)
                 saved_s = time.monotonic()
 
@@ -233,6 +246,10 @@ class _Run:
 
     def validate(self, phase: int) -> tuple[float, float, float]:
         """(loss by equation 3 over all held-out pairs, mean |error| in µm, share in the wrong direction)."""
+        loss, error_um, wrong = self._team.agree(self._judge(phase) if self._team.leads else None, 3)
+        return loss, error_um, wrong
+
+    def _judge(self, phase: int) -> tuple[float, float, float]:
         self._net.eval()
         told: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.no_grad():
@@ -245,6 +262,8 @@ class _Run:
         return float(loss), float((predicted - defocus_um).abs().mean()), float(wrong.float().mean())
 
     def _save(self, optimiser: torch.optim.Optimizer, place: _Place) -> None:
+        if not self._team.leads:
+            return
         state = {"net": self._net.state_dict(), "optimiser": optimiser.state_dict(), "place": vars(place)}
         write_checkpoint(self._out, self._recipe, state)
 
@@ -259,7 +278,7 @@ def _start(
 ) -> tuple[FocusNet, _Place, dict[str, Any] | None]:
     """Network in µm, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
     torch.manual_seed(recipe.seed)
-    net = FocusNet(ModelSettings(recipe.alpha, recipe.patch_px, CHANNELS[recipe.input]))
+    net = FocusNet(ModelSettings(recipe.alpha, recipe.patch_px, recipe.input))
     if begin_from is not None:
         known = read_network(begin_from)
         if known.settings != net.settings:
@@ -286,9 +305,9 @@ def _reach_um(pairs: Sequence[Pair]) -> float:
     return float(np.abs(defocus_um).max())
 
 
-def _export(net: FocusNet, recipe: PaperRecipe, place: _Place, unit_um: float, reach_um: float, out: Path) -> Path:
+def _export(net: FocusNet, recipe: PaperRecipe, place: _Place, unit_um: float, reach_um: float, network: Path) -> None:
     """Export a network that was trained in µm, its last layer scaled to speak in u."""
     _scale_head(net, 1 / unit_um)
     delta_u = recipe.delta_um / unit_um
     provenance = {"recipe": recipe.model_dump(mode="json"), "history": place.history}
-    return export_onnx(net, out / "network.onnx", provenance, delta_u=(delta_u, delta_u), range_u=reach_um / unit_um)
+    export_onnx(net, network, provenance, delta_u=(delta_u, delta_u), range_u=reach_um / unit_um)

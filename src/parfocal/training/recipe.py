@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from parfocal.errors import FileError, SettingsError
 
+InputName = Literal[
+    "difference", "contrast", "difference-unfiltered", "difference-unscaled", "difference-raw", "colour", "spectral"
+]
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,9 +76,14 @@ class Recipe(_Table):
 
     Attributes:
         seed: of the pairs, the initial weights and the order.
-        alpha: width of MobileNetV2.
+        architecture: `mobilenet-v2`, or `resnet-50` for the baseline of Jiang et al. (2018).
+        alpha: its width.
         input: what the network is shown: the paper's `difference`, or `contrast`, the difference and the mean on one
-            scale (docs/decisions/0005).
+            scale (docs/decisions/0005), or what a baseline or ablation is shown (`focus.difference.PREPARATIONS`).
+        loss: of a sample: `huber` (equation 1) or `l2`.
+        by_content: whether the patch's standard deviation weights the loss (equation 3).
+        lift_bands: whether bands of the input's spectrum are lifted or lowered at random; only for inputs that are
+            standardised.
         batch: minibatch size.
         weight_decay: of AdamW.
         validate_every: minibatches between two looks at the held-out pairs; a checkpoint is written at each.
@@ -83,8 +92,12 @@ class Recipe(_Table):
     """
 
     seed: int = 1
+    architecture: Literal["mobilenet-v2", "resnet-50"] = "mobilenet-v2"
     alpha: float = Field(default=0.5, gt=0, le=1.4)
-    input: Literal["difference", "contrast"] = "difference"
+    input: InputName = "difference"
+    loss: Literal["huber", "l2"] = "huber"
+    by_content: bool = True
+    lift_bands: bool = True
     batch: int = Field(default=32, ge=2)
     weight_decay: float = Field(default=1e-2, ge=0)
     validate_every: int = Field(default=500, ge=1)

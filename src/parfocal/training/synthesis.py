@@ -6,7 +6,7 @@ against the specimen's own best focus (peak of the noise-free Tenengrad), in uni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -27,13 +27,28 @@ from parfocal.optics.variety import random_appearance, random_sensor
 
 PATCH_PX = 224
 FRAMES_PER_SPECIMEN = 9
-_OBJECTIVES = (Objective(20, 0.75), Objective(40, 0.65))
+OBJECTIVES = (
+    Objective(10, 0.25),
+    Objective(10, 0.3),
+    Objective(20, 0.4),
+    Objective(20, 0.5),
+    Objective(20, 0.75),
+    Objective(40, 0.65),
+    Objective(40, 0.95),
+    Objective(63, 0.85),
+    Objective(100, 1.25, 1.515),
+    Objective(100, 1.3, 1.515),
+)
+"""Lenses that pairs are drawn through, half of them through the paper's two: 20X/0.75 and 40X/0.65."""
+_USUAL = (Objective(20, 0.75), Objective(40, 0.65))
 _KIND_SHARE = {"he-tissue": 0.36, "leaves": 0.14, "blood-smear": 0.18, "gram-smear": 0.18, "unstained": 0.14}
 DELTA_U = (2.0, 3.2)
 """Smallest and largest distance of a pair, in units of u."""
 
 _MIN_SD = 1.2
-_ARRIVAL_ERROR_U = 0.17 / 0.81
+_MOST_ARRIVAL_ERROR_U = 0.3
+_USUAL_SHARE, _ANY_STAIN_SHARE = 0.5, 0.3
+_WIDE_SHARE, _USUAL_WAVES, _WIDE_WAVES = 0.4, 0.08, 0.27
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,14 @@ class Textures:
     share: float = 0.0
 
 
-def synthesise(folder: Path, shard: int, specimens: int, seed: int, textures: Textures = Textures()) -> Path:
+def synthesise(
+    folder: Path,
+    shard: int,
+    specimens: int,
+    seed: int,
+    textures: Textures = Textures(),
+    objectives: tuple[Objective, ...] = (),
+) -> Path:
     """Render one shard of pairs into `folder` and return its path; a shard that is there already is left alone.
 
     Args:
@@ -76,6 +98,7 @@ def synthesise(folder: Path, shard: int, specimens: int, seed: int, textures: Te
         specimens: number of specimens to draw.
         seed: of the whole set.
         textures: real images, if there are any.
+        objectives: lenses to draw from; none: `OBJECTIVES`, and the paper's two in half of the draws.
 
     Raises:
         FileError: if a texture cannot be read.
@@ -89,35 +112,43 @@ def synthesise(folder: Path, shard: int, specimens: int, seed: int, textures: Te
     frames = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     known = np.zeros((specimens, FRAMES_PER_SPECIMEN + 1), dtype=np.float32)
     for index in range(specimens):
-        frames[index], known[index, :-1], known[index, -1] = _chain(rng, textures)
+        frames[index], known[index, :-1], known[index, -1] = _chain(rng, textures, objectives)
     frames.flush()
     np.save(labels, known)
     return path
 
 
 def read_chains(path: Path) -> Chains:
-    """A shard, all of it in memory: frames are drawn at random, and a mapped file would be read again and again."""
+    """A shard. Its frames are mapped: trainings side by side share them, and a set may be larger than the memory."""
     labels = np.load(path.with_suffix(".labels.npy"))
-    return Chains(np.load(path), labels[:, :-1], labels[:, -1])
+    return Chains(np.load(path, mmap_mode="r"), labels[:, :-1], labels[:, -1])
 
 
-def _chain(rng: np.random.Generator, textures: Textures) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
+def _chain(
+    rng: np.random.Generator, textures: Textures, objectives: tuple[Objective, ...] = ()
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
     """Frames of one random specimen that shows something: (F, Y, X, 3), their defocus in u, and Δ in u."""
     while True:
-        objective = _OBJECTIVES[rng.integers(len(_OBJECTIVES))]
+        objective = _random_objective(rng, objectives)
         unit_um = objective.canonical_z_um
         light = _random_light(rng, objective, textures)
         step_um = 0.25 * 1.21 / 0.81 * unit_um
         focus_um = find_best_focus(partial(_green, light), 0.0, 8 * unit_um, step_um)
         if focus_um is None:
             continue
-        camera = _Camera(light, random_sensor(rng), rng)
+        camera = _Camera(light, _random_sensor(rng), rng)
         delta_u = float(rng.uniform(*DELTA_U))
-        error_u = np.clip(rng.normal(0, _ARRIVAL_ERROR_U, FRAMES_PER_SPECIMEN), -0.6, 0.6)
+        arrival_u = rng.uniform(0, _MOST_ARRIVAL_ERROR_U)
+        error_u = np.clip(rng.normal(0, arrival_u, FRAMES_PER_SPECIMEN), -0.6, 0.6)
         defocus_u = _random_start_u(rng) + delta_u * np.arange(FRAMES_PER_SPECIMEN) + error_u
         frames = np.stack([camera.expose(focus_um + defocus * unit_um) for defocus in defocus_u])
         if frames.std(axis=(1, 2)).mean() >= _MIN_SD:
             return frames, defocus_u, delta_u
+
+
+def _random_objective(rng: np.random.Generator, objectives: tuple[Objective, ...]) -> Objective:
+    drawn = objectives or (_USUAL if rng.random() < _USUAL_SHARE else OBJECTIVES)
+    return drawn[rng.integers(len(drawn))]
 
 
 def _green(light: FieldLight, z_um: float) -> NDArray[np.float32]:
@@ -135,27 +166,48 @@ def _random_start_u(rng: np.random.Generator) -> float:
 def _random_light(rng: np.random.Generator, objective: Objective, textures: Textures) -> FieldLight:
     """A window of PATCH_PX² pixels of about the canonical size, on a random specimen under random optics."""
     unit_um = objective.canonical_z_um
-    shift = rng.uniform(0.0, 0.5) * unit_um
+    shift = rng.uniform(0.0, 0.6) * unit_um
+    reach = _WIDE_WAVES if rng.random() < _WIDE_SHARE else _USUAL_WAVES
     illumination = Illumination(
         objective,
-        condenser_ratio=rng.uniform(0.4, 0.95),
-        spherical_waves=float(np.clip(rng.normal(0, 0.06), -0.15, 0.15)),
-        focal_shift_um=(shift, 0.0, -shift * rng.uniform(0.3, 1.2)),
+        condenser_ratio=rng.uniform(0.3, 1.0),
+        spherical_waves=rng.uniform(-reach, reach),
+        focal_shift_um=(shift * rng.uniform(0.2, 1.0), 0.0, -shift * rng.uniform(0.3, 1.2)),
     )
     pixel_um = objective.canonical_pixel_um * rng.uniform(0.85, 1.18)
     if textures.paths and rng.random() < textures.share:
         x_um, y_um, specimen = _random_photograph(rng, textures.paths, objective)
     else:
-        x_um, y_um, specimen = _random_sample(rng, unit_um)
+        x_um, y_um, specimen = _random_sample(rng, objective)
     return SlideOptics(specimen, illumination).field(x_um, y_um, (PATCH_PX, PATCH_PX), pixel_um)
 
 
-def _random_sample(rng: np.random.Generator, unit_um: float) -> tuple[float, float, Specimen]:
-    """A place (x, y) in µm on a random sample that is in focus there at about 0."""
+def _random_sensor(rng: np.random.Generator) -> Sensor:
+    """Sensors from quiet to poor: those of the test sets and some worse."""
+    return replace(
+        random_sensor(rng),
+        full_well_e=float(np.exp(rng.uniform(np.log(4_000), np.log(60_000)))),
+        dark_noise_e=float(rng.uniform(3, 22)),
+        prnu=float(rng.uniform(0.001, 0.012)),
+    )
+
+
+def _random_sample(rng: np.random.Generator, objective: Objective) -> tuple[float, float, Specimen]:
+    """A place (x, y) in µm on a random sample that is in focus there at about 0.
+
+    Seen through a weaker lens it may look as small as it is, or like another sample of its kind that is larger.
+    """
+    unit_um = objective.canonical_z_um
     kind = str(rng.choice(list(_KIND_SHARE), p=list(_KIND_SHARE.values())))
     x_um, y_um = (float(value) for value in rng.uniform(-5000, 5000, 2))
     relief = _random_relief(rng, x_um, y_um, unit_um)
-    return x_um, y_um, make_sample(kind, int(rng.integers(2**31)), relief, random_appearance(rng, kind, unit_um))
+    look = random_appearance(rng, kind, unit_um)
+    if rng.random() < _ANY_STAIN_SHARE:
+        first, second = rng.uniform(0.05, 1.0, (2, 3)).tolist()
+        look = replace(look, stains=(tuple(first), tuple(second)))
+    grown = (objective.canonical_pixel_um / _USUAL[0].canonical_pixel_um) ** rng.uniform(0.3, 1.0)
+    look = replace(look, size=look.size * grown, edge_um=look.edge_um * grown)
+    return x_um, y_um, make_sample(kind, int(rng.integers(2**31)), relief, look)
 
 
 def _random_relief(rng: np.random.Generator, x_um: float, y_um: float, unit_um: float) -> Topography:
@@ -215,8 +267,8 @@ class _Camera:
     def __init__(self, light: FieldLight, sensor: Sensor, rng: np.random.Generator) -> None:
         self._light, self._sensor, self._rng = light, sensor, rng
         self._shift_px = rng.choice([0.0, 0.1, 0.3])
-        self._flicker = rng.uniform(0, 0.01)
-        self._jpeg_quality = int(rng.integers(70, 98)) if rng.random() < 0.25 else None
+        self._flicker = rng.uniform(0, 0.02)
+        self._jpeg_quality = int(rng.integers(50, 98)) if rng.random() < 0.4 else None
 
     def expose(self, z_um: float) -> NDArray[np.uint8]:
         """A frame uint8 (Y, X, 3) at stage z in µm."""

@@ -5,6 +5,7 @@ Everything is under one folder, and running again with the same folder goes on w
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
@@ -17,16 +18,17 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from parfocal.errors import FileError
-from parfocal.focus.difference import CHANNELS, PREPARATIONS
+from parfocal.errors import FileError, SettingsError
+from parfocal.focus.difference import PREPARATIONS
 from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
 from parfocal.training.export import export_onnx
-from parfocal.training.loss import weighted_loss
+from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
 from parfocal.training.synthesis import Chains, Textures, read_chains, synthesise
+from parfocal.training.team import Team
 
 _VALIDATION_STRIDE = 4
 _GREY_SHARE = 0.15
@@ -60,6 +62,8 @@ def train(
     progress: Progress,
     textures: Path | None = None,
     device: torch.device | None = None,
+    pairs: Path | None = None,
+    team: Team = Team(),
 ) -> Path:
     """Train a network by a recipe and export it.
 
@@ -69,19 +73,29 @@ def train(
         progress: is told how it goes.
         textures: folder of the recipe's textures; None if it names none.
         device: where to train; the CPU if None.
+        pairs: folder of rendered pairs, which recipes with the same seed and synthesis may share; `out`/pairs if None.
+        team: the processes that train together.
 
     Returns:
         Path of the ONNX file.
 
     Raises:
         FileError: if the folder cannot be written or holds the checkpoint of another recipe, or a texture is missing.
+        SettingsError: if the pairs in their folder are those of another seed or synthesis.
     """
+    pairs = pairs or out / "pairs"
     try:
-        (out / "pairs").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        pairs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"training folder {out} cannot be made: {error.strerror}") from error
+        raise FileError(f"training folder {error.filename} cannot be made: {error.strerror}") from error
     net, place, optimiser_state = _start(recipe, out)
-    shards = _synthesise_all(recipe, out / "pairs", _textures(recipe, textures), progress)
+    if team.leads:
+        claim_pairs(pairs, recipe)
+        shards = _synthesise_all(recipe, pairs, _textures(recipe, textures), progress)
+    team.wait()
+    if not team.leads:
+        shards = _synthesise_all(recipe, pairs, _textures(recipe, textures), progress)
     held_out = recipe.synthesis.validation_shards
     fresh, known = shards[held_out:], shards[:held_out]
     for index in range(place.stage, len(recipe.stages)):
@@ -91,9 +105,34 @@ def train(
         net = net.to(device or "cpu")
         if place.stage != index:
             place, optimiser_state = _Place(index, 0, place.history), None
-        _run_stage(net, stage, place, optimiser_state, (fresh, known), recipe, out, progress)
+        _run_stage(net, stage, place, optimiser_state, (fresh, known), recipe, out, progress, team)
     contract = {"history": list(place.history), "recipe": recipe.model_dump(mode="json")}
-    return export_onnx(net, out / "network.onnx", contract)
+    network = out / "network.onnx"
+    if team.leads:
+        export_onnx(net, network, contract)
+    team.wait()
+    return network
+
+
+def claim_pairs(folder: Path, recipe: Recipe) -> None:
+    """Write beside the pairs what fixes them, or check that those which are there are the recipe's.
+
+    Raises:
+        SettingsError: if they were rendered from another seed or synthesis.
+        FileError: if the record cannot be read or written.
+    """
+    settings = recipe.synthesis.model_dump(mode="json", exclude={"shards", "validation_shards"})
+    wanted, path = {"seed": recipe.seed, "synthesis": settings}, folder / "pairs.json"
+    try:
+        if not path.exists():
+            path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise FileError(f"{path}: is not JSON: {error}") from error
+    if there != wanted:
+        raise SettingsError(f"{folder} holds pairs of another seed or synthesis: choose another folder")
 
 
 def _textures(recipe: Recipe, folder: Path | None) -> Textures:
@@ -137,6 +176,7 @@ def _run_stage(
     recipe: Recipe,
     out: Path,
     progress: Progress,
+    team: Team,
 ) -> None:
     fresh, known = shards
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -146,6 +186,10 @@ def _run_stage(
     net.tied = False  # the stage before may have been tied, at the same patch size
     if stage.tied:
         net.tie()
+    device = net.head.weight.device
+    if device.type == "cuda" and team.size > 1:
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    together = team.together(net, device)
     what, running = f"stage {place.stage + 1}, {stage.patch_px} px", math.nan
     net.train()
     last = min(stage.batches, stage.stop_after or stage.batches)
@@ -153,11 +197,16 @@ def _run_stage(
         rng = np.random.default_rng((recipe.seed, place.stage, place.batch))
         until = min(last, (place.batch // recipe.validate_every + 1) * recipe.validate_every)
         chosen = _choose(fresh, recipe.batch * (until - place.batch), stage, rng)
-        for patches, defocus, sd in _batches(fresh, chosen, recipe, stage.patch_px, rng):
+        if team.size > 1:
+            rng = np.random.default_rng((recipe.seed, place.stage, place.batch, team.rank))
+        for patches, defocus, sd in _batches(fresh, chosen, recipe, stage.patch_px, rng, team):
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate * _schedule(place.batch / stage.batches)
-            patches, defocus, sd = (tensor.to(net.head.weight.device) for tensor in (patches, defocus, sd))
-            loss = weighted_loss(net(patches), defocus, sd, by_distance=stage.by_distance)
+            patches, defocus, sd = (tensor.to(device) for tensor in (patches, defocus, sd))
+            weight = sd if recipe.by_content else torch.ones_like(sd)
+            by_distance = stage.by_distance
+            loss = weighted_loss(together(patches), defocus, weight, by_distance=by_distance, per_sample=recipe.loss)
+            loss = loss * team.part_of(sample_weight(defocus, weight, by_distance=by_distance).sum())
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -166,6 +215,8 @@ def _run_stage(
             place.batch += 1
             if place.batch % 20 == 0:
                 progress(what, place.batch, last, f"loss {running:.4f}")
+        if not team.leads:
+            continue
         result = validate(net, known, recipe.input)
         net.train()
         entry = {"stage": place.stage, "batch": place.batch, "loss": running, **asdict(result)}
@@ -198,16 +249,22 @@ def _pairs_of(chains: Chains, shard: int) -> NDArray[np.int64]:
 
 
 def _batches(
-    shards: list[Chains], chosen: NDArray[np.int64], recipe: Recipe, patch_px: int, rng: np.random.Generator
+    shards: list[Chains],
+    chosen: NDArray[np.int64],
+    recipe: Recipe,
+    patch_px: int,
+    rng: np.random.Generator,
+    team: Team,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Minibatches of the chosen pairs, cropped, turned, flipped and changed at random."""
     for start in range(0, len(chosen), recipe.batch):
         patches, defocus, sd = [], [], []
-        for shard, row, second in chosen[start : start + recipe.batch]:
+        for shard, row, second in team.share(chosen[start : start + recipe.batch].tolist()):
             chains = shards[shard]
             pair = _crop(chains.frames[row, second - 1 : second + 1], patch_px, rng)
             patches.append(PREPARATIONS[recipe.input](pair[0], pair[1], float(chains.delta_u[row])))
-            patches[-1] = _change_spectrum(patches[-1], rng)
+            if recipe.lift_bands:
+                patches[-1] = _change_spectrum(patches[-1], rng)
             defocus.append(chains.defocus_u[row, second])
             sd.append(float(pair[0].std()))
         tensor = torch.from_numpy(np.stack(patches)).contiguous(memory_format=torch.channels_last)
@@ -277,8 +334,12 @@ def _start(recipe: Recipe, out: Path) -> tuple[FocusNet, _Place, dict[str, Any] 
     torch.manual_seed(recipe.seed)
     state = read_checkpoint(out, recipe)
     if state is None:
-        return FocusNet(ModelSettings(recipe.alpha, recipe.stages[0].patch_px, CHANNELS[recipe.input])), _Place(), None
+        return FocusNet(_settings(recipe, 0)), _Place(), None
     place = _Place(state["stage"], state["batch"], tuple(state["history"]))
-    net = FocusNet(ModelSettings(recipe.alpha, recipe.stages[place.stage].patch_px, CHANNELS[recipe.input]))
+    net = FocusNet(_settings(recipe, place.stage))
     net.load_state_dict(state["net"])
     return net, place, state["optimiser"]
+
+
+def _settings(recipe: Recipe, stage: int) -> ModelSettings:
+    return ModelSettings(recipe.alpha, recipe.stages[stage].patch_px, recipe.input, recipe.architecture)

@@ -25,8 +25,9 @@ def read_network(path: Path) -> FocusNet:
         FileError: if the file is no network of Parfocal's own architecture.
     """
     session, contract = open_network(path)
-    channels = int(session.get_inputs()[0].shape[1])
     alpha = json.loads(session.get_modelmeta().custom_metadata_map["parfocal"]).get("alpha")
+    if alpha is None:
+        raise FileError(f"network {path} does not say its width (alpha): it cannot be trained further")
     graph = onnx.load(path).graph
     values = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     told, dense = (
@@ -37,9 +38,7 @@ def read_network(path: Path) -> FocusNet:
         ]
         for kind in ("Conv", "Gemm")
     )
-    if alpha is None:
-        raise FileError(f"network {path} does not say its width (alpha): it cannot be trained further")
-    net = FocusNet(ModelSettings(float(alpha), contract.patch_px, channels))
+    net = FocusNet(ModelSettings(float(alpha), contract.patch_px, contract.input))
     convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
     normalisations = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     weights = [*(convolution.weight for convolution in convolutions), net.head.weight]

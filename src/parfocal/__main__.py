@@ -1,0 +1,5 @@
+"""`python -m parfocal`: what `torchrun -m` needs."""
+
+from parfocal.cli import main
+
+main()
