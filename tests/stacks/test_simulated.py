@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from parfocal.errors import FileError, SettingsError
+from parfocal.evaluation.pairing import DELTA_U, pair_up
 from parfocal.merit import tenengrad
 from parfocal.optics.abbe import Exposure
-from parfocal.stacks.protocol import draw_scene
+from parfocal.stacks.protocol import DEFAULT_LENS, LENSES, draw_scene
 from parfocal.stacks.sets import read_stacks
 from parfocal.stacks.simulated import (
-    PLANES,
     SetSettings,
     best_focus_of,
     find_images,
@@ -26,7 +26,7 @@ from parfocal.stacks.simulated import (
     synthesize_stack,
 )
 
-TILE = (1, 1)
+TILE, PLANES = (1, 1), 41
 SETTINGS = SetSettings("different", 3, "fast", TILE)
 TRAINED = {"he-tissue", "leaves", "blood-smear", "gram-smear", "unstained"}
 
@@ -47,7 +47,7 @@ def scenes(protocol, count=150):
 
 def test_a_stack_has_41_planes_half_a_micrometre_apart_around_the_best_focus(folder):
     for stack in read_stacks(folder):
-        assert len(stack.files) == PLANES == 41
+        assert len(stack.files) == PLANES
         np.testing.assert_allclose(np.diff(stack.z), 0.5, atol=0.002)
         assert min(stack.z) - stack.best_z == pytest.approx(-10, abs=0.26)
         assert stack.kind == "simulated"
@@ -133,6 +133,56 @@ def test_different_draws_what_training_never_draws():
     assert all(not 0.4 < scene.illumination.condenser_ratio < 0.9 for scene in different)
 
 
+def test_the_draws_of_the_frozen_sets_stay_what_they_are():
+    scene = draw_scene("same", np.random.default_rng(4), (4, 5))
+    assert scene.kind == "gram-smear"
+    drawn = (scene.x_um, scene.illumination.condenser_ratio, scene.sensor.full_well_e, scene.flicker)
+    assert drawn == pytest.approx((1073.5583199502962, 0.4939014006954512, 8760.195958498716, 0.008202678035179439))
+    assert scene.illumination.focal_shift_um == pytest.approx((0.18492577655906128, 0, -0.2910238310900277))
+    assert (scene.lens.pixel_um, scene.lens.step_um, scene.lens.planes) == (0.345, 0.5, PLANES)
+
+
+def test_every_lens_sees_the_same_slide():
+    usual = draw_scene("different", np.random.default_rng(8), (2, 3))
+    for name, lens in LENSES.items():
+        scene = draw_scene("different", np.random.default_rng(8), (2, 3), lens=lens)
+        assert (scene.kind, scene.x_um, scene.specimen.specimen) == (usual.kind, usual.x_um, usual.specimen.specimen)
+        assert scene.sensor == usual.sensor
+        assert scene.illumination.objective == lens.objective
+        red_um, _, blue_um = usual.illumination.focal_shift_um
+        in_um = name in (DEFAULT_LENS, "40x0.65")
+        ratio = 1 if in_um else lens.u_ratio
+        assert scene.illumination.focal_shift_um == pytest.approx((ratio * red_um, 0, ratio * blue_um))
+
+
+def test_through_40x_a_stack_reaches_25_micrometres_and_pairs_are_3_apart(tmp_path):
+    (stack,) = read_stacks(synthesize_stack(tmp_path, replace(SETTINGS, lens="40x0.65"), 0))
+    assert len(stack.z) == 51
+    np.testing.assert_allclose(np.diff(stack.z), 1.0, atol=0.002)
+    assert min(stack.z) - stack.best_z == pytest.approx(-25, abs=0.51)
+    optics = stack.optics
+    assert (optics.magnification, optics.na, optics.immersion_index, optics.pixel_size_um) == (40, 0.65, 1.0, 0.398)
+    assert {second - first for first, second in pair_up(stack, (2.0, 3.2)).pairs} == {3}
+    assert np.abs(np.subtract(stack.true_z, stack.z)).max() <= 0.5001
+    sharpest = int(np.argmax([tenengrad(stack.plane(index)) for index in range(len(stack.z))]))
+    assert abs(stack.defocus(sharpest)) < 2.5
+
+
+@pytest.mark.parametrize("name", [name for name in LENSES if name != "40x0.65"])
+def test_through_any_other_lens_a_stack_looks_like_one_at_20x(name, tmp_path):
+    lens = LENSES[name]
+    (stack,) = read_stacks(synthesize_stack(tmp_path, replace(SETTINGS, lens=name), 1))
+    unit_um = lens.objective.canonical_z_um
+    assert np.median(np.diff(stack.z)) / unit_um == pytest.approx(DELTA_U / 4, rel=0.005)
+    pairing = pair_up(stack, (2.0, 3.2))
+    assert {second - first for first, second in pairing.pairs} == {4}
+    assert pairing.lens == lens.objective
+    assert (
+        np.abs(np.subtract(stack.true_z, stack.z)).max() / unit_um
+        <= 0.5001 / LENSES[DEFAULT_LENS].step_um * DELTA_U / 4
+    )
+
+
 def test_a_bare_tile_keeps_little_of_the_specimen():
     for number in range(50):
         scene = draw_scene("same", np.random.default_rng((1, number)), (2, 2))
@@ -154,6 +204,16 @@ def test_textures_make_a_third_of_the_stacks_of_the_different_protocol(tmp_path)
 def test_another_set_in_the_folder_is_refused(folder):
     with pytest.raises(SettingsError, match=r"holds another set.*seed.*4"):
         start_set(folder, replace(SETTINGS, seed=4))
+
+
+def test_a_set_of_another_lens_is_refused_and_one_that_names_none_is_at_20x(tmp_path):
+    start_set(tmp_path, SETTINGS)
+    with pytest.raises(SettingsError, match=r"holds another set.*lens.*40x0.65"):
+        start_set(tmp_path, replace(SETTINGS, lens="40x0.65"))
+    before = json.loads((tmp_path / "set.json").read_text())
+    del before["lens"]
+    (tmp_path / "set.json").write_text(json.dumps(before))
+    start_set(tmp_path, SETTINGS)
 
 
 def test_bad_input_is_named(tmp_path):

@@ -13,6 +13,7 @@ from parfocal.cli.terminal import (
     Bars,
     jobs_option,
     json_option,
+    lens_option,
     network_option,
     renderer_option,
     show,
@@ -22,7 +23,7 @@ from parfocal.cli.terminal import (
 from parfocal.errors import FileError, ScanStoppedError, SettingsError
 
 if TYPE_CHECKING:
-    from parfocal.stacks.protocol import Protocol
+    from parfocal.stacks.protocol import LensName, Protocol
     from parfocal.stacks.simulated import Renderer
 
 
@@ -158,6 +159,7 @@ def evaluate(
 @click.option("--fields", type=click.IntRange(min=1), required=True, help="Number of stacks.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything drawn.")
 @renderer_option
+@lens_option
 @click.option(
     "--textures", type=click.Path(path_type=Path), help="Folder of images to make a third of the stacks from."
 )
@@ -170,15 +172,17 @@ def synthesize(
     fields: int,
     seed: int,
     renderer: Renderer,
+    lens: LensName,
     textures: Path | None,
     tiles: tuple[int, int],
     jobs: int | None,
     out: Path,
     as_json: bool,
 ) -> None:
-    """Render simulated z-stacks to test networks on: 41 planes each, ±10 µm, best focus known.
+    """Render simulated z-stacks to test networks on: best focus known, 41 planes each, ±10 µm at 20X/0.75.
 
-    Stains, optics and noise are those of training (same), or others on other kinds of specimen (different). The light
+    Stains, optics and noise are those of training (same), or others on other kinds of specimen (different). Stacks
+    through 40X/0.65 have 51 planes over ±25 µm, those through another lens look like those at 20X/0.75. The light
     is an Abbe sum through many slices, minutes a stack, or the fast light that also renders training pairs. The same
     command goes on where it was interrupted, or adds stacks to the set.
 
@@ -187,12 +191,14 @@ def synthesize(
       parfocal synthesize --protocol same --fields 20 --seed 1 --out same-1
       parfocal synthesize --protocol different --fields 20 --seed 1 --textures my-images --out different-1
       parfocal synthesize --protocol same --fields 2 --tiles 1x1 --renderer fast --out quick
+      parfocal synthesize --protocol same --fields 20 --seed 1 --lens 40x0.65 --out same-40x
     """
     from parfocal.stacks.simulated import SetSettings, find_images
     from parfocal.stacks.simulated import synthesize as run
 
     images = find_images(textures) if textures is not None else ()
-    settings = SetSettings(protocol, seed, renderer, tiles, images)
+    settings = SetSettings(protocol, seed, renderer, tiles, images, lens)
     with terminable(), Bars(quiet=as_json) as bars:
         run(out, settings, fields, jobs, bars.stitched)
-    show({"set": str(out), "protocol": protocol, "stacks": fields, "seed": seed, "renderer": renderer}, as_json)
+    told = {"set": str(out), "protocol": protocol, "stacks": fields, "seed": seed, "renderer": renderer, "lens": lens}
+    show(told, as_json)

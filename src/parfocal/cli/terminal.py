@@ -45,6 +45,13 @@ renderer_option = click.option(
     "--renderer", type=click.Choice(["abbe", "fast"]), default="abbe", show_default=True, help="Whose light."
 )
 tiles_option = click.option("--tiles", type=_Tiles(), default=(4, 5), help="Tiles of 224² px a frame.  [default: 4x5]")
+lens_option = click.option(
+    "--lens",
+    type=click.Choice(["20x0.75", "40x0.65", "10x0.25", "100x1.25oil"]),
+    default="20x0.75",
+    show_default=True,
+    help="Through which lens.",
+)
 jobs_option = click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 
 

@@ -23,18 +23,17 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.merit import find_best_focus
 from parfocal.optics.abbe import AbbeLight, AbbeOptics, Exposure
 from parfocal.optics.imaging import FieldLight, SlideOptics
-from parfocal.stacks.protocol import LENS, PIXEL_UM, Protocol, Scene, draw_scene
+from parfocal.stacks.protocol import DEFAULT_LENS, LENSES, LensName, Protocol, Scene, StackLens, draw_scene
 from parfocal.stacks.recorded import STACK_FILE
 
 Renderer = Literal["abbe", "fast"]
 
 SET_FILE = "set.json"
-PLANES = 41
 
-_STEP_UM = 0.5
 _ARRIVAL_UM, _MOST_ARRIVAL_UM = 0.17, 0.5  # two arrivals: an achieved Δ's error of 0.24 µm
 _SHIFT_PX = 0.3 / math.sqrt(2)  # of each frame, so that a pair's is 0.3
-_LABEL_PX, _LABEL_STEP_UM, _LABEL_REACH_UM = 448, 0.25 * 1.21, 8.0
+_LABEL_PX, _LABEL_REACH_UM, _LABEL_CLOSER_UM = 448, 8.0, 3.0
+_SENSOR_PIXEL_UM = 3.45
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs")
 
 
@@ -48,6 +47,7 @@ class SetSettings:
         renderer: by whose light.
         tiles: (rows, columns) of 224² pixels of a frame.
         textures: images to make specimens from, for the protocol *different*.
+        lens: a name in `protocol.LENSES`.
     """
 
     protocol: Protocol
@@ -55,6 +55,7 @@ class SetSettings:
     renderer: Renderer = "abbe"
     tiles: tuple[int, int] = (4, 5)
     textures: tuple[Path, ...] = ()
+    lens: LensName = DEFAULT_LENS
 
     def to_json(self) -> dict[str, Any]:
         """As `set.json` keeps it."""
@@ -64,6 +65,7 @@ class SetSettings:
             "renderer": self.renderer,
             "tiles": list(self.tiles),
             "textures": [image.name for image in self.textures],
+            "lens": self.lens,
         }
 
 
@@ -100,18 +102,33 @@ def _one(work: tuple[Path, SetSettings, int]) -> Path:
 
 
 def best_focus_of(scene: Scene, renderer: Renderer) -> float | None:
-    """Stage z in µm at which the scene is in best focus, or None if it has none within 8 µm.
+    """Stage z in µm at which the scene is in best focus, or None if it has none within 8 µm (as much in u, if more).
 
     Noise-free planes a quarter of the depth of field apart over the central 448² pixels, green Tenengrad, parabola; by
     Abbe's sum, the planes that decide are looked for around the place where the fast light has its best focus.
     """
-    shape = (min(_LABEL_PX, scene.shape[0]), min(_LABEL_PX, scene.shape[1]))
-    fast = SlideOptics(scene.specimen, scene.illumination).field(scene.x_um, scene.y_um, shape, PIXEL_UM)
-    near = find_best_focus(_green(fast), 0.0, _LABEL_REACH_UM, _LABEL_STEP_UM)
+    shape, lens = (min(_LABEL_PX, scene.shape[0]), min(_LABEL_PX, scene.shape[1])), scene.lens
+    step_um = 0.25 * round(lens.objective.depth_of_field_um(_SENSOR_PIXEL_UM), 2)
+    wider = max(1.0, lens.u_ratio)
+    fast = SlideOptics(scene.specimen, scene.illumination).field(scene.x_um, scene.y_um, shape, lens.pixel_um)
+    near = find_best_focus(_green(fast), 0.0, wider * _LABEL_REACH_UM, step_um)
     if near is None or renderer == "fast":
         return near
-    slow = AbbeOptics(scene.specimen, scene.illumination).field(scene.x_um, scene.y_um, shape, PIXEL_UM)
-    return find_best_focus(_green(slow), near, 3.0, _LABEL_STEP_UM)
+    slow = AbbeOptics(scene.specimen, scene.illumination).field(scene.x_um, scene.y_um, shape, lens.pixel_um)
+    return find_best_focus(_green(slow), near, wider * _LABEL_CLOSER_UM, step_um)
+
+
+def draw_focused(settings: SetSettings, rng: np.random.Generator) -> tuple[Scene, float]:
+    """The next scene of a set that has a best focus, and that focus as stage z in µm (see `best_focus_of`).
+
+    Raises:
+        FileError: if a texture cannot be read.
+    """
+    while True:
+        scene = draw_scene(settings.protocol, rng, settings.tiles, settings.textures, LENSES[settings.lens])
+        best_z = best_focus_of(scene, settings.renderer)
+        if best_z is not None:
+            return scene, best_z
 
 
 def _green(light: FieldLight | AbbeLight) -> Callable[[float], NDArray[np.float32]]:
@@ -120,10 +137,10 @@ def _green(light: FieldLight | AbbeLight) -> Callable[[float], NDArray[np.float3
 
 def render(scene: Scene, renderer: Renderer, exposures: Sequence[Exposure]) -> list[NDArray[np.float32]]:
     """Noise-free light (Y, X, 3) of each exposure."""
+    where = (scene.x_um, scene.y_um, scene.shape, scene.lens.pixel_um)
     if renderer == "abbe":
-        slow = AbbeOptics(scene.specimen, scene.illumination).field(scene.x_um, scene.y_um, scene.shape, PIXEL_UM)
-        return list(slow.stack(exposures))
-    fast = SlideOptics(scene.specimen, scene.illumination).field(scene.x_um, scene.y_um, scene.shape, PIXEL_UM)
+        return list(AbbeOptics(scene.specimen, scene.illumination).field(*where).stack(exposures))
+    fast = SlideOptics(scene.specimen, scene.illumination).field(*where)
     return [np.asarray(fast.plane(exposure.z_um, shift_px=exposure.shift_px)) for exposure in exposures]
 
 
@@ -138,22 +155,16 @@ def synthesize_stack(folder: Path, settings: SetSettings, index: int) -> Path:
     path = folder / f"field-{index:03d}"
     if (path / STACK_FILE).is_file():
         return path
-    protocol, renderer = settings.protocol, settings.renderer
-    rng = np.random.default_rng((settings.seed, ("same", "different").index(protocol), index))
-    best_z = None
-    while best_z is None:
-        scene = draw_scene(protocol, rng, settings.tiles, settings.textures)
-        best_z = best_focus_of(scene, renderer)
-    offset_um = float(rng.uniform(-_STEP_UM / 2, _STEP_UM / 2))
-    told = np.round(best_z + offset_um + _STEP_UM * (np.arange(PLANES) - PLANES // 2), 3)
-    true = told + np.clip(rng.normal(0, _ARRIVAL_UM, PLANES), -_MOST_ARRIVAL_UM, _MOST_ARRIVAL_UM)
-    shifts = rng.normal(0, _SHIFT_PX, (PLANES, 2))
+    rng = np.random.default_rng((settings.seed, ("same", "different").index(settings.protocol), index))
+    scene, best_z = draw_focused(settings, rng)
+    told, true = _positions(best_z, scene.lens, rng)
+    shifts = rng.normal(0, _SHIFT_PX, (told.size, 2))
     exposures = [Exposure(float(z), (float(dy), float(dx))) for z, (dy, dx) in zip(true, shifts, strict=True)]
     part = folder / f".{path.name}.part"
     try:
         part.mkdir(parents=True, exist_ok=True)
         entries = []
-        for number, light in enumerate(render(scene, renderer, exposures)):
+        for number, light in enumerate(render(scene, settings.renderer, exposures)):
             frame = scene.sensor.expose(light * np.float32(1 + scene.flicker * rng.normal()), rng)
             name = _write_frame(part, number, frame, scene.jpeg_quality)
             entries.append({"file": name, "z": float(told[number]), "true_z": round(float(true[number]), 4)})
@@ -165,6 +176,17 @@ def synthesize_stack(folder: Path, settings: SetSettings, index: int) -> Path:
     return path
 
 
+def _positions(
+    best_z: float, lens: StackLens, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Stage z in µm of each plane, rising: what the stage is told, and where it is (the paper's stage, scaled)."""
+    step_um, scale = lens.step_um, lens.instrument_scale
+    offset_um = float(rng.uniform(-step_um / 2, step_um / 2))
+    told = np.round(best_z + offset_um + step_um * (np.arange(lens.planes) - lens.planes // 2), 3)
+    errors = np.clip(rng.normal(0, _ARRIVAL_UM, lens.planes), -_MOST_ARRIVAL_UM, _MOST_ARRIVAL_UM)
+    return told, told + scale * errors
+
+
 def _write_frame(folder: Path, number: int, frame: NDArray[np.uint8], jpeg_quality: int | None) -> str:
     suffix, settings = (".png", []) if jpeg_quality is None else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     name = f"z-{number:02d}{suffix}"
@@ -174,15 +196,15 @@ def _write_frame(folder: Path, number: int, frame: NDArray[np.uint8], jpeg_quali
 
 
 def _describe(scene: Scene, settings: SetSettings, index: int) -> dict[str, Any]:
-    light = scene.illumination
+    light, objective = scene.illumination, scene.lens.objective
     return {
         "kind": "simulated",
         "slide": f"{settings.protocol}-{settings.seed}-{index}",
         "z_unit": "um",
-        "pixel_size_um": PIXEL_UM,
-        "na": LENS.na,
-        "magnification": LENS.magnification,
-        "immersion_index": LENS.immersion_index,
+        "pixel_size_um": scene.lens.pixel_um,
+        "na": objective.na,
+        "magnification": objective.magnification,
+        "immersion_index": objective.immersion_index,
         "label_state": "confirmed",
         "protocol": settings.protocol,
         "seed": settings.seed,
@@ -222,7 +244,7 @@ def start_set(folder: Path, settings: SetSettings) -> None:
     except ValueError as error:
         raise FileError(f"{path}: is not JSON: {error}") from error
     for key, value in wanted.items():
-        if not isinstance(there, dict) or there.get(key) != value:
+        if not isinstance(there, dict) or ({"lens": DEFAULT_LENS} | there).get(key) != value:
             raise SettingsError(f"{folder} holds another set: {SET_FILE} has other {key} than {value!r}")
 
 
