@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -395,3 +396,29 @@ def test_backlash_benchmark_prints_a_table(parfocal):
     assert code == 0
     assert len(out.splitlines()) == 2 + 26
     assert out.splitlines()[-1].split() == ["25", "µm", "3.00", "0.00", "0.00"]
+
+
+# Lenses, and the benchmark of Δ
+
+
+def test_commands_offer_every_lens_that_test_stacks_can_be_taken_through():
+    from parfocal.stacks.protocol import DEFAULT_LENS, LENSES
+
+    for path in (("parfocal", "synthesize"), ("parfocal", "benchmark", "accuracy")):
+        (option,) = (parameter for parameter in COMMANDS[path].params if parameter.name == "lens")
+        assert list(option.type.choices) == list(LENSES)
+        assert option.default == DEFAULT_LENS
+
+
+def test_delta_benchmark_tells_what_a_network_knows_and_what_it_does_not(parfocal, monkeypatch, network):
+    from parfocal.benchmark import delta
+
+    monkeypatch.setattr(delta, "measure_delta", partial(delta.measure_delta, tiles=(1, 1)))
+    code, out, _ = parfocal("benchmark", "delta", "--network", network, "--fields", "1", "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert {(row["network"], row["known"]) for row in rows if row["delta_um"] == 3} == {(str(network), True)}
+    unknown = [row for row in rows if not row["known"]]
+    assert unknown
+    assert all(row["mean_abs_error_um"] is row["within_5_um"]["within_half_dof"] is None for row in unknown)
+    one_line(parfocal("benchmark", "delta", "--network", "no-such.onnx"), "no-such.onnx")

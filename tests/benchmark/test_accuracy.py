@@ -31,8 +31,27 @@ def test_the_network_stands_beside_the_parabola_and_the_full_stack(rows):
 
 def test_figures_near_focus_stand_beside_those_over_the_whole_range(rows):
     network = rows[0]
-    assert network.near.pairs < network.everywhere.pairs == 2 * 37
+    assert network.closest.pairs < network.everywhere.pairs == 2 * 37
     assert network.everywhere.ci95[0] <= network.everywhere.mean_abs_error_um <= network.everywhere.ci95[1]
+
+
+def test_at_20x_what_is_near_is_within_2_micrometres(rows):
+    told = rows[0].to_json()
+    assert {"within_2_um", "near_um", "right_direction_beyond_2_um"} <= set(told)
+    assert rows[0].near == rows[0].closest
+    assert rows[-1].right_beyond is None  # one field for a stack, in focus
+
+
+def test_at_40x_what_is_near_is_within_5_micrometres_and_the_direction_counts_beyond(tmp_path: Path):
+    synthesize_stack(tmp_path / "same", SetSettings("same", 1, "fast", (1, 1), lens="40x0.65"), 0)
+    network, parabola, _ = rows = measure_accuracy([tmp_path / "same"], [shipped_network()])
+    assert network.everywhere.pairs == 48
+    told = network.to_json()
+    assert told["near_um"] == 5
+    assert told["within_2_um"]["pairs"] < told["within_5_um"]["pairs"] == network.near.pairs < 13
+    assert told["right_direction_beyond_5_um"] == network.right_beyond > 0.9
+    assert parabola.everywhere.mean_abs_error_um > 5  # it only knows a direction far from focus, and answers 25 µm
+    assert "within 5 µm" in as_text(rows)
 
 
 def test_the_full_stack_finds_the_focus_that_the_set_knows(rows):

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from parfocal.evaluation.classical import full_stack, three_point_parabola
 from parfocal.evaluation.judge import JudgedStack, judge, network_predictor, summarise
-from parfocal.evaluation.metrics import Summary
+from parfocal.evaluation.metrics import Summary, wrong_direction
 from parfocal.evaluation.pairing import pair_up
 from parfocal.stacks.sets import read_stacks
 from parfocal.stacks.stack import FocalStack
 
-NEAR_UM = 2.0
-_FARTHEST_UM = 10.0
+CLOSEST_UM = 2.0
+_NEAR_SHARE = 1 / 5
 _ANY_DELTA_U = (2.0, 3.2)
 
 Judge = Callable[[FocalStack], JudgedStack]
@@ -30,7 +32,11 @@ class AccuracyRow:
         images: exposures that a prediction takes.
         stacks: number of stacks.
         everywhere: figures of all its fields.
-        near: figures of the fields whose true defocus is at most 2 µm.
+        closest: figures of the fields whose true defocus is at most 2 µm.
+        near_um: what counts as near in this set: a fifth of how far its stacks reach, 2 µm of ±10 at 20X/0.75 and 5 µm
+            of ±25 at 40X/0.65.
+        near: figures of the fields whose true defocus is at most `near_um`.
+        right_beyond: share of the others that are told the right direction; None where there are none.
     """
 
     method: str
@@ -38,7 +44,10 @@ class AccuracyRow:
     images: int
     stacks: int
     everywhere: Summary
+    closest: Summary
+    near_um: float
     near: Summary
+    right_beyond: float | None
 
     def to_json(self) -> dict[str, object]:
         """As `parfocal benchmark accuracy --json` prints it."""
@@ -48,7 +57,10 @@ class AccuracyRow:
             "images": self.images,
             "stacks": self.stacks,
             **self.everywhere.to_json(),
-            f"within_{NEAR_UM:g}_um": self.near.to_json(),
+            "near_um": self.near_um,
+            f"within_{CLOSEST_UM:g}_um": self.closest.to_json(),
+            f"within_{self.near_um:g}_um": self.near.to_json(),
+            f"right_direction_beyond_{self.near_um:g}_um": self.right_beyond,
         }
 
 
@@ -75,9 +87,22 @@ def measure_accuracy(
                 judged.append(judged_by(stack))
                 if on_progress:
                     on_progress(f"{folder.name}, {method}", done, len(stacks))
-            near = summarise([stack.within(NEAR_UM) for stack in judged])
-            rows.append(AccuracyRow(method, folder.name, images, len(judged), summarise(judged), near))
+            rows.append(_row(method, folder.name, images, judged, round(_NEAR_SHARE * _reach_um(stacks[0]), 1)))
     return rows
+
+
+def _row(method: str, name: str, images: int, judged: Sequence[JudgedStack], near_um: float) -> AccuracyRow:
+    closest, near = (summarise([stack.within(distance) for stack in judged]) for distance in (CLOSEST_UM, near_um))
+    predicted = np.concatenate([stack.predicted_um for stack in judged])
+    truth = np.concatenate([stack.truth_um for stack in judged])
+    wrong = wrong_direction(predicted, truth, near_um)
+    right = None if wrong is None else 1 - wrong
+    return AccuracyRow(method, name, images, len(judged), summarise(judged), closest, near_um, near, right)
+
+
+def _reach_um(stack: FocalStack) -> float:
+    """How far a stack in µm reaches to either side of its middle."""
+    return round((stack.z[-1] - stack.z[0]) / 2, 1)
 
 
 def _methods(networks: Sequence[Path], planes: int) -> dict[str, tuple[int, Judge]]:
@@ -94,22 +119,26 @@ def _network(path: Path) -> Judge:
 
 
 def _parabola(stack: FocalStack) -> JudgedStack:
-    return three_point_parabola(stack, pair_up(stack, _ANY_DELTA_U), _FARTHEST_UM)
+    return three_point_parabola(stack, pair_up(stack, _ANY_DELTA_U), _reach_um(stack))
 
 
 def as_text(rows: Sequence[AccuracyRow]) -> str:
     """The rows as a table for people."""
+    wide = max(len(row.protocol) for row in rows)
     lines = [
-        f"{'set':10} {'method':22} images  mean |error|, 95 % interval     half DOF  wrong way  within {NEAR_UM:g} µm"
+        f"{'set':{wide}} {'method':22} images  mean |error|, 95 % interval     half DOF  wrong way"
+        f"  {f'within {rows[0].near_um:g} µm:':>15} error, half DOF  right way beyond"
     ]
     for row in rows:
         figures, interval = row.everywhere, "–"
         if figures.ci95:
             interval = f"{figures.ci95[0]:.2f} … {figures.ci95[1]:.2f}"
         lines.append(
-            f"{row.protocol:10} {row.method[:22]:22} {row.images:6}  {_number(figures.mean_abs_error_um, '6.3f')} µm "
-            f"{interval:>18} {_number(figures.within_half_dof, '9.1%')} {_number(figures.wrong_direction, '9.2%')} "
-            f"{_number(row.near.mean_abs_error_um, '9.3f')} µm"
+            f"{row.protocol:{wide}} {row.method[:22]:22} {row.images:6}  "
+            f"{_number(figures.mean_abs_error_um, '6.3f')} µm {interval:>18} "
+            f"{_number(figures.within_half_dof, '9.1%')} {_number(figures.wrong_direction, '9.2%')} "
+            f"{_number(row.near.mean_abs_error_um, '20.3f')} µm {_number(row.near.within_half_dof, '9.1%')} "
+            f"{_number(row.right_beyond, '17.2%')}"
         )
     return "\n".join(lines)
 
