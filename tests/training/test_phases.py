@@ -286,6 +286,42 @@ class TestTogether:
         for name, value in told[1]["best"].items():
             torch.testing.assert_close(told[2]["best"][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
+    @pytest.mark.slow
+    def test_a_team_that_was_stopped_within_an_epoch_arrives_at_the_same_network(
+        self, public_root: Path, tmp_path: Path
+    ):
+        recipe, program = tmp_path / "paper.toml", tmp_path / "stopped.py"
+        recipe.write_text(TOML, encoding="utf-8")
+        program.write_text(STOPPED_IN_PHASE_2, encoding="utf-8")
+        module = ["-m", "parfocal"]
+        for out, what, status in (("whole", module, 0), ("stopped", [str(program)], 1), ("stopped", module, 0)):
+            command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *what]
+            command += ["train", str(recipe), "--out", str(tmp_path / out), "--stacks", str(public_root)]
+            command += ["--device", "cpu", "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            assert done.returncode == status, done.stderr
+            if status:
+                place = checkpoint(tmp_path / out)["place"]
+                assert (place["phase"], place["epoch"], place["batch"]) == (2, 0, 2)
+        whole, resumed = (checkpoint(tmp_path / out)["place"]["best"] for out in ("whole", "stopped"))
+        for name, value in whole.items():
+            torch.testing.assert_close(resumed[name], value, rtol=0, atol=0, msg=name)
+
+
+STOPPED_IN_PHASE_2 = """
+import os
+from parfocal.cli import main
+from parfocal.cli.terminal import Bars
+from parfocal.training import phases
+
+def stop(bars, what, done, total, note):
+    if what == "phase 2" and done == 3:
+        os._exit(1)
+
+Bars.trained, phases._CHECKPOINT_EVERY_S = stop, 0.0
+main()
+"""
+
 
 class TestRefusals:
     def refuse(self, *arguments: object) -> str:

@@ -28,7 +28,7 @@ from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.pairs import Pair, cut, objective_of, pairs_of, usable
 from parfocal.training.recipe import PaperRecipe
-from parfocal.training.team import Team
+from parfocal.training.team import ALONE, Team
 from parfocal.training.train import Progress
 from parfocal.training.warm_start import freeze_statistics, read_network
 
@@ -92,7 +92,7 @@ def train_by_phases(
     progress: Progress,
     device: torch.device,
     begin_from: Path | None = None,
-    team: Team = Team(),
+    team: Team = ALONE,
 ) -> Trained:
     """Train on z-stacks by the paper's schedule and export the best network of the last phase.
 
@@ -167,8 +167,6 @@ class _Run:
         team: Team,
     ) -> None:
         self._team = team
-        if device.type == "cuda" and team.size > 1:
-            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         self._net, self._recipe, self._out, self._progress, self._device = net, recipe, out, progress, device
         self._fresh, self._known = pairs
         self._unit_um = unit_um
@@ -187,6 +185,8 @@ class _Run:
     def phase(self, place: _Place, optimiser_state: dict[str, Any] | None) -> None:
         """Epochs until the validation loss has not fallen for `patience` of them."""
         recipe = self._recipe
+        if not self.keeps_statistics:
+            self._team.normalise(self._net, self._device)
         optimiser = torch.optim.SGD(self._net.parameters(), lr=place.first_rate, momentum=recipe.momentum)
         if optimiser_state is not None:
             optimiser.load_state_dict(optimiser_state)
@@ -230,7 +230,7 @@ class _Run:
             place.batch += 1
             note = f"epoch {place.epoch + 1}, loss {place.loss_sum / place.batch:.4f}"
             self._progress(f"phase {place.phase}", place.batch, len(batches), note)
-            if self._team.size == 1 and time.monotonic() - saved_s > _CHECKPOINT_EVERY_S:
+            if time.monotonic() - saved_s > _CHECKPOINT_EVERY_S:
                 self._save(optimiser, place)
                 saved_s = time.monotonic()
 

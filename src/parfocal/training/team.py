@@ -65,13 +65,16 @@ class Team:
             return net
         return DistributedDataParallel(net, device_ids=[device] if device.type == "cuda" else None)
 
+    def normalise(self, net: nn.Module, device: torch.device) -> None:
+        """Let batch normalisation count the batch of all processes, where torch can: on GPUs."""
+        if self.size > 1 and device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+
     def agree(self, values: tuple[float, ...] | None, count: int) -> tuple[float, ...]:
         """What the leading process found, told to all; None from the others."""
         if self.size == 1 and values is not None:
             return values
         told = torch.tensor(values if values is not None else [0.0] * count, dtype=torch.float64)
-        if distributed.get_backend() == "nccl":
-            told = told.cuda()
         distributed.broadcast(told, 0)
         return tuple(told.tolist())
 
@@ -81,6 +84,10 @@ class Team:
             distributed.barrier()
 
 
+ALONE = Team()
+"""One process that trains by itself."""
+
+
 def join_team() -> Team:
     """The team that `torchrun` has put this process into; one process is a team of its own.
 
@@ -88,9 +95,11 @@ def join_team() -> Team:
         SettingsError: if the other processes cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Team()
+        return ALONE
+    # Gloo for what lies on the CPU, also beside GPUs: the network itself may be there (--device cpu).
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+        distributed.init_process_group(backend, timeout=_PATIENCE)
     except (ValueError, RuntimeError) as error:
         raise SettingsError(f"the processes of torchrun do not find each other: {error}") from error
     return Team(distributed.get_rank(), distributed.get_world_size())

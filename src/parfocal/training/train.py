@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from parfocal.errors import FileError, SettingsError
 from parfocal.focus.difference import PREPARATIONS
@@ -28,7 +28,7 @@ from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
 from parfocal.training.synthesis import Chains, Textures, read_chains, synthesise
-from parfocal.training.team import Team
+from parfocal.training.team import ALONE, Team
 
 _VALIDATION_STRIDE = 4
 _GREY_SHARE = 0.15
@@ -63,7 +63,7 @@ def train(
     textures: Path | None = None,
     device: torch.device | None = None,
     pairs: Path | None = None,
-    team: Team = Team(),
+    team: Team = ALONE,
 ) -> Path:
     """Train a network by a recipe and export it.
 
@@ -187,8 +187,7 @@ def _run_stage(
     if stage.tied:
         net.tie()
     device = net.head.weight.device
-    if device.type == "cuda" and team.size > 1:
-        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    team.normalise(net, device)
     together = team.together(net, device)
     what, running = f"stage {place.stage + 1}, {stage.patch_px} px", math.nan
     net.train()
