@@ -2,7 +2,7 @@
 # make test    the default tests, without torch (under 5 minutes)
 # make check   everything that runs without hardware (under 18 minutes)
 # make train TEXTURES=DIR   train by the recipe of the shipped network (hours)
-# make ablations           train and measure every recipe in runs/ablations (two hours on two cores)
+# make ablations TEXTURES=DIR   train and measure every recipe in runs/ablations (two hours)
 # make docs    the documentation as HTML, in docs/_build/html
 # make clean   remove what the other targets made, except the environment and training/
 
@@ -64,11 +64,13 @@ train: $(VENV)/.train
 ABLATIONS := $(notdir $(basename $(wildcard runs/ablations/*.toml)))
 
 ablations: $(addprefix build/ablations/,$(addsuffix .onnx,$(ABLATIONS)))
-	$(BIN)/parfocal benchmark accuracy --network build/ablations/paper.onnx $(addprefix --against ,$^) \
+	$(BIN)/parfocal benchmark accuracy --network build/ablations/paper.onnx \
+		$(addprefix --against ,$(filter-out %/paper.onnx,$^)) \
 		--renderer fast --tiles 4x5 --sets build/accuracy-fast
 
 build/ablations/%.onnx: runs/ablations/%.toml | $(VENV)/.train
-	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train $< --out build/ablations/$* --pairs build/ablations/pairs
+	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train $< --textures "$(TEXTURES)" --out build/ablations/$* \
+		--pairs build/ablations/pairs
 	cp build/ablations/$*/network.onnx $@
 
 clean:
