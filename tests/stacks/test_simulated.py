@@ -13,7 +13,7 @@ import pytest
 from parfocal.errors import FileError, SettingsError
 from parfocal.evaluation.pairing import DELTA_U, pair_up
 from parfocal.merit import tenengrad
-from parfocal.optics.abbe import Exposure
+from parfocal.optics.abbe import AbbeOptics, Exposure
 from parfocal.stacks.protocol import DEFAULT_LENS, LENSES, draw_scene
 from parfocal.stacks.sets import read_stacks
 from parfocal.stacks.simulated import (
@@ -232,3 +232,15 @@ def test_the_label_of_the_slow_light_is_the_peak_of_the_slow_light(tmp_path):
     (stack,) = read_stacks(path)
     sharpest = int(np.argmax([tenengrad(stack.plane(index)) for index in range(PLANES)]))
     assert abs(stack.defocus(sharpest)) < 1.6
+
+
+@pytest.mark.slow
+def test_the_slow_light_takes_more_source_points_where_a_stack_reaches_25_micrometres():
+    scene = replace(draw_scene("same", np.random.default_rng(1), TILE, lens=LENSES["40x0.65"]), shape=(64, 64))
+    exposures = [Exposure(z_um) for z_um in (25.0, -25.0, 0.0)]
+    far, _, focus = render(scene, "abbe", exposures)
+    optics = [AbbeOptics(scene.specimen, scene.illumination, source_points=points) for points in (40, 400)]
+    usual, many = (o.field(scene.x_um, scene.y_um, scene.shape, scene.lens.pixel_um) for o in optics)
+    reference, few = (light.plane(25.0, (1,))[..., 0] for light in (many, usual))
+    assert (far[..., 1] - reference).std() < 0.5 * (few - reference).std()
+    np.testing.assert_array_equal(focus, usual.plane(0.0))

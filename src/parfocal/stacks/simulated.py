@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from parfocal import __version__
 from parfocal.errors import FileError, SettingsError
 from parfocal.merit import find_best_focus
-from parfocal.optics.abbe import AbbeLight, AbbeOptics, Exposure
+from parfocal.optics.abbe import SOURCE_POINTS, AbbeLight, AbbeOptics, Exposure
 from parfocal.optics.imaging import FieldLight, SlideOptics
 from parfocal.stacks.protocol import DEFAULT_LENS, LENSES, LensName, Protocol, Scene, StackLens, draw_scene
 from parfocal.stacks.recorded import STACK_FILE
@@ -34,6 +34,7 @@ _ARRIVAL_UM, _MOST_ARRIVAL_UM = 0.17, 0.5  # two arrivals: an achieved Δ's erro
 _SHIFT_PX = 0.3 / math.sqrt(2)  # of each frame, so that a pair's is 0.3
 _LABEL_PX, _LABEL_REACH_UM, _LABEL_CLOSER_UM = 448, 8.0, 3.0
 _SENSOR_PIXEL_UM = 3.45
+_FARTHER_U, _FARTHER_POINTS = 14.5, 3  # where ghosts of the source would pass a tenth of the contrast
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs")
 
 
@@ -136,12 +137,20 @@ def _green(light: FieldLight | AbbeLight) -> Callable[[float], NDArray[np.float3
 
 
 def render(scene: Scene, renderer: Renderer, exposures: Sequence[Exposure]) -> list[NDArray[np.float32]]:
-    """Noise-free light (Y, X, 3) of each exposure."""
+    """Noise-free light (Y, X, 3) of each exposure; Abbe's sum has more source points where a stack reaches far."""
     where = (scene.x_um, scene.y_um, scene.shape, scene.lens.pixel_um)
-    if renderer == "abbe":
-        return list(AbbeOptics(scene.specimen, scene.illumination).field(*where).stack(exposures))
-    fast = SlideOptics(scene.specimen, scene.illumination).field(*where)
-    return [np.asarray(fast.plane(exposure.z_um, shift_px=exposure.shift_px)) for exposure in exposures]
+    if renderer == "fast":
+        fast = SlideOptics(scene.specimen, scene.illumination).field(*where)
+        return [np.asarray(fast.plane(exposure.z_um, shift_px=exposure.shift_px)) for exposure in exposures]
+    z_um = np.array([exposure.z_um for exposure in exposures])
+    far = np.abs(z_um - z_um.mean()) > _FARTHER_U * scene.lens.objective.canonical_z_um
+    planes: dict[int, NDArray[np.float32]] = {}
+    for group, points in ((~far, SOURCE_POINTS), (far, _FARTHER_POINTS * SOURCE_POINTS)):
+        if group.any():
+            slow = AbbeOptics(scene.specimen, scene.illumination, source_points=points).field(*where)
+            chosen = np.flatnonzero(group).tolist()
+            planes |= zip(chosen, slow.stack([exposures[plane] for plane in chosen]), strict=True)
+    return [planes[plane] for plane in range(len(exposures))]
 
 
 def synthesize_stack(folder: Path, settings: SetSettings, index: int) -> Path:
