@@ -246,7 +246,7 @@ def test_a_network_without_the_contract_is_refused(tmp_path: Path, metadata: dic
 
 def test_a_contract_that_does_not_fit_its_network_is_refused(tmp_path: Path):
     path = write_network(tmp_path / "wide.onnx", {"parfocal": json.dumps(CONTRACT)}, patch_px=64)
-    with pytest.raises(FileError, match="its contract says difference, 3 channels of 32 × 32 px"):
+    with pytest.raises(FileError, match="its contract says difference of 3 × 32 × 32"):
         open_network(path)
     path = write_network(tmp_path / "image.onnx", {"parfocal": json.dumps(CONTRACT)}, input_name="image")
     with pytest.raises(FileError, match=r"image\.onnx"):

@@ -167,9 +167,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
 
 
 def test_the_rate_rises_over_a_twentieth_and_falls_to_a_hundredth():
-    assert training._schedule(0.0) == 0
-    assert training._schedule(0.05) == pytest.approx(1, abs=0.01)
-    assert training._schedule(1.0) == pytest.approx(0.01)
+    assert training.schedule(0.0) == 0
+    assert training.schedule(0.05) == pytest.approx(1, abs=0.01)
+    assert training.schedule(1.0) == pytest.approx(0.01)
 
 
 def test_pairs_of_another_seed_are_not_taken(tmp_path: Path):

@@ -63,7 +63,7 @@ def train(
       parfocal train runs/paper.toml --stacks jiang-2018 --out paper --resume
       parfocal train runs/fine-tune.toml --stacks my-stacks --from network.onnx --out mine
     """
-    from parfocal.training.recipe import PaperRecipe, read_recipe
+    from parfocal.training.recipe import BandsRecipe, PaperRecipe, read_recipe
 
     settings = read_recipe(recipe)
     try:
@@ -73,6 +73,7 @@ def train(
         from parfocal.training.phases import train_by_phases
         from parfocal.training.team import join_team
         from parfocal.training.train import train as train_by_stages
+        from parfocal.training.train_bands import train_bands
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: install parfocal[train]") from error
     if resume and not (out / CHECKPOINT_FILE).is_file():
@@ -92,7 +93,13 @@ def train(
             else:
                 if stacks is not None or begin_from is not None:
                     raise SettingsError(f"{recipe} trains on simulated pairs: --stacks and --from do not apply")
-                network, told = train_by_stages(settings, out, bars.trained, textures, where, pairs, team), {}
+                told = {}
+                if not isinstance(settings, BandsRecipe):
+                    network = train_by_stages(settings, out, bars.trained, textures, where, pairs, team)
+                elif team.size > 1:
+                    raise SettingsError(f"{recipe} trains in minutes: it is not made for {team.size} processes")
+                else:
+                    network = train_bands(settings, out, bars.trained, textures, where, pairs)
         except KeyboardInterrupt as error:
             raise ScanStoppedError(f"interrupted; the same command goes on from {out}") from error
     if not team.leads:

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.focus.bands import BANDS, ROWS, bands
+
 MEDIAN_PX = 3
 
 
@@ -91,7 +93,7 @@ def unscaled_input(first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u
 
 
 def raw_input(first: NDArray[np.uint8], second: NDArray[np.uint8], _delta_u: float) -> NDArray[np.float32]:
-    """Grey levels of the difference, neither filtered nor standardised (the work before the paper): float32 (3, Y, X)."""
+    """Grey levels of the difference, neither filtered nor scaled (the work before the paper): float32 (3, Y, X)."""
     return _channels_first(second.astype(np.int16) - first)
 
 
@@ -120,13 +122,14 @@ Preparation = Callable[[NDArray[np.uint8], NDArray[np.uint8], float], NDArray[np
 PREPARATIONS: dict[str, Preparation] = {
     "difference": paper_input,
     "contrast": contrast,
+    "bands": bands,
     "difference-unfiltered": unfiltered_input,
     "difference-unscaled": unscaled_input,
     "difference-raw": raw_input,
     "colour": colour_input,
     "spectral": spectral_input,
 }
-"""What a network can be shown, by the name of its input; those after `contrast` are baselines and ablations."""
+"""What a network can be shown, by the name of its input; those after `bands` are baselines and ablations."""
 
 CHANNELS = {
     "difference": 3,
@@ -137,4 +140,9 @@ CHANNELS = {
     "colour": 3,
     "spectral": 2,
 }
-"""Channels of each input."""
+"""Channels of each input that is an image."""
+
+
+def input_shape(name: str, patch_px: int) -> tuple[int, ...]:
+    """Shape of what a network is shown of one pair of patches of `patch_px` pixels, by the name of its input."""
+    return (ROWS, BANDS) if name == "bands" else (CHANNELS[name], patch_px, patch_px)

@@ -14,7 +14,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.focus.difference import CHANNELS, PREPARATIONS, difference, standardise
+from parfocal.focus.bands import PATCH_PX as BANDS_PATCH_PX
+from parfocal.focus.difference import PREPARATIONS, difference, input_shape, standardise
 from parfocal.optics.objective import Objective
 
 MAX_NETWORK_BYTES = 64 * 2**20
@@ -48,7 +49,8 @@ class FocusPrediction:
         patch_sd: standard deviation of each patch of I1 in grey levels; the paper's weights (section 4.3.3).
         image_sd: see `PairContrast`.
         difference_sd: see `PairContrast`.
-        patch_detail: what each patch can know, variance in grey levels² in the band that defocus changes.
+        patch_detail: what each patch can know: by a network that says how sure it is, 1 over the square of the error it
+            expects in u; otherwise variance in grey levels² in the band that defocus changes.
     """
 
     defocus_um: float
@@ -124,7 +126,7 @@ class FocusPredictor:
     @property
     def vote(self) -> str:
         """What the patches' predictions are weighted by, a name in `evaluation.votes`."""
-        return "detail-weighted" if self.contract.input == "contrast" else "sd-weighted"
+        return "detail-weighted" if self.contract.input in ("contrast", "bands") else "sd-weighted"
 
     def measure(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> PairContrast:
         """Contrast of a pair of frames uint8 (Y, X, 3), without running the network."""
@@ -147,9 +149,10 @@ class FocusPredictor:
         pairs = self._patches(first, second)
         differences = [difference(a, b) for a, b in pairs]
         inputs = self._inputs(pairs, differences, delta_um / self._unit_um)
-        predicted_um = self._session.run(None, {self.contract.input: inputs})[0].astype(np.float64) * self._unit_um
+        predicted_u, *doubt_u = self._session.run(None, {self.contract.input: inputs})
+        predicted_um = predicted_u.astype(np.float64) * self._unit_um
         deviations = np.array([_sd(a) for a, _ in pairs])
-        details = np.array([_detail(a, b) for a, b in pairs])
+        details = doubt_u[0].astype(np.float64) ** -2 if doubt_u else np.array([_detail(a, b) for a, b in pairs])
         by_detail = self.vote == "detail-weighted"
         weights = details if by_detail else deviations
         defocus_um = _weighted_mean(predicted_um, weights)
@@ -260,13 +263,15 @@ def _contract(path: Path, session: onnxruntime.InferenceSession) -> NetworkContr
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FileError(f"network {path} does not carry Parfocal's contract in its metadata ({error})") from error
-    if contract.input not in CHANNELS:
-        raise FileError(f"network {path} wants {contract.input!r}, not one of {', '.join(CHANNELS)}")
-    given, channels = session.get_inputs()[0], CHANNELS[contract.input]
-    if given.name != contract.input or given.shape[1:] != [channels, contract.patch_px, contract.patch_px]:
+    if contract.input not in PREPARATIONS:
+        raise FileError(f"network {path} wants {contract.input!r}, not one of {', '.join(PREPARATIONS)}")
+    if contract.input == "bands" and contract.patch_px != BANDS_PATCH_PX:
+        raise FileError(f"network {path} wants bands of {contract.patch_px} px, they are of {BANDS_PATCH_PX} px")
+    given, shape = session.get_inputs()[0], input_shape(contract.input, contract.patch_px)
+    if given.name != contract.input or given.shape[1:] != list(shape):
         raise FileError(
-            f"network {path} takes {given.name} {given.shape}, its contract says {contract.input}, "
-            f"{channels} channels of {contract.patch_px} × {contract.patch_px} px"
+            f"network {path} takes {given.name} {given.shape}, its contract says {contract.input} of "
+            f"{' × '.join(map(str, shape))}"
         )
     return contract
 

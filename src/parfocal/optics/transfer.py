@@ -64,32 +64,43 @@ class TransferFunction:
     Args:
         illumination: aperture, condenser and aberration.
         wavelength_um: wavelength in µm.
+        frequency_per_um: (F,) frequencies of the line in cycles/µm; 160 from 0 to the cutoff unless told.
 
     Attributes:
         cutoff_per_um: frequency beyond which nothing is transmitted, in cycles/µm.
-        frequency_per_um: (F,) frequencies of the line, 0 … cutoff.
+        frequency_per_um: (F,) frequencies of the line.
     """
 
-    def __init__(self, illumination: Illumination, wavelength_um: float) -> None:
+    def __init__(
+        self,
+        illumination: Illumination,
+        wavelength_um: float,
+        frequency_per_um: NDArray[np.float64] | None = None,
+    ) -> None:
         objective = illumination.objective
         n_per_um = objective.immersion_index / wavelength_um
         pupil = objective.na / wavelength_um
         self.cutoff_per_um = pupil * (1 + illumination.condenser_ratio)
-        self.frequency_per_um = np.linspace(0.0, self.cutoff_per_um, _LINE_POINTS)
+        if frequency_per_um is None:
+            frequency_per_um = np.linspace(0.0, self.cutoff_per_um, _LINE_POINTS)
+        self.frequency_per_um = frequency_per_um
 
         source_x, source_y, weight = _half_disc(pupil * illumination.condenser_ratio)
         squared = (source_x + self.frequency_per_um[:, None]) ** 2 + source_y**2  # (F, S)
         source_squared = source_x**2 + source_y**2
         soft_edge = 0.5 * pupil * illumination.condenser_ratio / _SOURCE_RADII
-        passed = np.clip((pupil - np.sqrt(squared)) / soft_edge + 0.5, 0.0, 1.0)
+        passed, undisturbed = (
+            np.clip((pupil - np.sqrt(radius_squared)) / soft_edge + 0.5, 0.0, 1.0)
+            for radius_squared in (squared, source_squared)
+        )
         squared = np.minimum(squared, pupil**2)
 
         axial = np.sqrt(n_per_um**2 - squared) - np.sqrt(n_per_um**2 - source_squared)
         self._phase_per_um = (-2 * math.pi * axial).astype(np.float32)
         aberration = spherical(squared / pupil**2) - spherical(source_squared / pupil**2)
         self._aberration = (2 * math.pi * illumination.spherical_waves * aberration).astype(np.float32)
-        # Over what the pupil passes with no specimen (the first row): empty glass is 1 for any condenser.
-        self._weight = (passed * weight / (passed[0] * weight).sum()).astype(np.float32)
+        # Over what the pupil passes with no specimen: empty glass is 1 for any condenser.
+        self._weight = (passed * weight / (undisturbed * weight).sum()).astype(np.float32)
 
     def line(self, defocus_um: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(H_A, H_P), each (F,) on `frequency_per_um`, at this defocus in µm."""

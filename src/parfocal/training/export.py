@@ -10,7 +10,8 @@ import onnx
 import torch
 
 from parfocal import __version__
-from parfocal.focus.difference import CHANNELS
+from parfocal.focus.difference import input_shape
+from parfocal.training.band_net import BandNet, WithDoubt
 from parfocal.training.model import FocusNet
 from parfocal.training.synthesis import DELTA_U
 
@@ -18,7 +19,7 @@ RANGE_U = 20.0
 
 
 def export_onnx(
-    net: FocusNet,
+    net: FocusNet | BandNet,
     path: Path,
     provenance: dict[str, Any],
     *,
@@ -38,15 +39,16 @@ def export_onnx(
     """
     net = net.eval().cpu()
     size, input_name = net.settings.patch_px, net.settings.input
-    example = torch.zeros(1, CHANNELS[input_name], size, size)
+    example = torch.zeros(1, *input_shape(input_name, size))
+    outputs = ["defocus_u", "doubt_u"] if isinstance(net, BandNet) else ["defocus_u"]
     aside = path.with_suffix(".new")
     torch.onnx.export(
-        net,
+        WithDoubt(net).eval() if isinstance(net, BandNet) else net,
         (example,),
         aside,
         input_names=[input_name],
-        output_names=["defocus_u"],
-        dynamic_axes={input_name: {0: "patches"}, "defocus_u": {0: "patches"}},
+        output_names=outputs,
+        dynamic_axes={name: {0: "patches"} for name in (input_name, *outputs)},
         opset_version=17,
         dynamo=False,
     )

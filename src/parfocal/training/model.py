@@ -28,7 +28,7 @@ class ModelSettings:
         alpha: width multiplier; the paper uses 1.0 on the open data set and 0.5 on its microscope.
         patch_px: side of the square input in pixels.
         input: what it is shown: a name in `focus.difference.PREPARATIONS`.
-        architecture: `mobilenet-v2` or `resnet-50`.
+        architecture: `mobilenet-v2`, `resnet-50`, or `bands` (`band_net.BandNet`).
     """
 
     alpha: float = 0.5

@@ -21,6 +21,7 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.focus.difference import PREPARATIONS
 from parfocal.stacks.public import split_by_slide
 from parfocal.stacks.stack import FocalStack
+from parfocal.training.band_net import BandNet
 from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
 from parfocal.training.curves import draw_curves, log_scalars
 from parfocal.training.export import export_onnx
@@ -28,8 +29,8 @@ from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.pairs import Pair, cut, objective_of, pairs_of, usable
 from parfocal.training.recipe import PaperRecipe
+from parfocal.training.shards import Progress
 from parfocal.training.team import ALONE, Team
-from parfocal.training.train import Progress
 from parfocal.training.warm_start import freeze_statistics, read_network
 
 _CHECKPOINT_EVERY_S = 120.0
@@ -157,7 +158,7 @@ class _Run:
 
     def __init__(
         self,
-        net: FocusNet,
+        net: FocusNet | BandNet,
         recipe: PaperRecipe,
         pairs: tuple[list[Pair], list[Pair]],
         unit_um: float,
@@ -275,10 +276,10 @@ def _in_batches(items: list[T], size: int) -> Iterator[list[T]]:
 
 def _start(
     recipe: PaperRecipe, out: Path, begin_from: Path | None, unit_um: float
-) -> tuple[FocusNet, _Place, dict[str, Any] | None]:
+) -> tuple[FocusNet | BandNet, _Place, dict[str, Any] | None]:
     """Network in µm, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
     torch.manual_seed(recipe.seed)
-    net = FocusNet(ModelSettings(recipe.alpha, recipe.patch_px, recipe.input))
+    net = _new_network(recipe)
     if begin_from is not None:
         known = read_network(begin_from)
         if known.settings != net.settings:
@@ -292,7 +293,13 @@ def _start(
     return net, _Place(**state["place"]), state["optimiser"]
 
 
-def _scale_head(net: FocusNet, factor: float) -> None:
+def _new_network(recipe: PaperRecipe) -> FocusNet | BandNet:
+    if recipe.input == "bands":
+        return BandNet(ModelSettings(recipe.alpha, recipe.patch_px, "bands", "bands"))
+    return FocusNet(ModelSettings(recipe.alpha, recipe.patch_px, recipe.input))
+
+
+def _scale_head(net: FocusNet | BandNet, factor: float) -> None:
     """Another unit for what the network says."""
     with torch.no_grad():
         net.head.weight.mul_(factor)
@@ -305,7 +312,9 @@ def _reach_um(pairs: Sequence[Pair]) -> float:
     return float(np.abs(defocus_um).max())
 
 
-def _export(net: FocusNet, recipe: PaperRecipe, place: _Place, unit_um: float, reach_um: float, network: Path) -> None:
+def _export(
+    net: FocusNet | BandNet, recipe: PaperRecipe, place: _Place, unit_um: float, reach_um: float, network: Path
+) -> None:
     """Export a network that was trained in µm, its last layer scaled to speak in u."""
     _scale_head(net, 1 / unit_um)
     delta_u = recipe.delta_um / unit_um

@@ -13,6 +13,7 @@ from parfocal.errors import FileError, SettingsError
 InputName = Literal[
     "difference", "contrast", "difference-unfiltered", "difference-unscaled", "difference-raw", "colour", "spectral"
 ]
+"""Inputs that are images; `bands` is not one."""
 
 
 class _Table(BaseModel):
@@ -29,6 +30,7 @@ class SynthesisSettings(_Table):
         textures: images, by their names in the folder that `parfocal train --textures` gives, from which specimens are
             made too.
         textures_share: share of the specimens that are made from them.
+        one_lens: whether all are seen through 20X/0.75, instead of lenses from 10X/0.25 to 100X/1.3.
     """
 
     shards: int = Field(default=160, ge=2)
@@ -36,6 +38,7 @@ class SynthesisSettings(_Table):
     validation_shards: int = Field(default=6, ge=1)
     textures: tuple[str, ...] = ()
     textures_share: float = Field(default=0.3, ge=0, le=1)
+    one_lens: bool = False
 
     @model_validator(mode="after")
     def _leaves_some_to_train_on(self) -> SynthesisSettings:
@@ -105,13 +108,45 @@ class Recipe(_Table):
     stages: tuple[Stage, ...] = Field(min_length=1)
 
 
+class BandsRecipe(_Table):
+    """A network on bands of frequency (`focus.bands`), for files that say `schedule = "bands"`.
+
+    It is trained on rendered pairs and on many more that are drawn without a picture (`band_pairs`), mixed in every
+    minibatch.
+
+    Attributes:
+        seed: of the pairs, the initial weights and the order.
+        alpha: width of the network.
+        drawn_shards: files of some 9,500 drawn pairs.
+        epochs: times that the drawn pairs are gone through.
+        batch: minibatch size.
+        rendered_share: share of rendered pairs in a minibatch.
+        learning_rate: highest rate of AdamW; it rises, then falls to a hundredth.
+        weight_decay: of AdamW.
+        noise: standard deviation of what is added to the standardised values.
+        synthesis: the rendered pairs.
+    """
+
+    schedule: Literal["bands"]
+    seed: int = 1
+    alpha: float = Field(default=1.0, gt=0, le=4)
+    drawn_shards: int = Field(default=60, ge=1)
+    epochs: int = Field(default=8, ge=1)
+    batch: int = Field(default=256, ge=4)
+    rendered_share: float = Field(default=0.2, gt=0, lt=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=2e-2, ge=0)
+    noise: float = Field(default=0.03, ge=0)
+    synthesis: SynthesisSettings = Field(default_factory=SynthesisSettings)
+
+
 class PaperRecipe(_Table):
     """The paper's training on z-stacks (section 2.4.3), for files that say `schedule = "paper"`.
 
     Attributes:
         seed: of the initial weights, the split by slide and the order.
         alpha: width of MobileNetV2: 1.0 on the public set, 0.5 on the paper's microscope.
-        input: what the network is shown, as in `Recipe`.
+        input: what the network is shown, as in `Recipe`, or `bands`, for which it is a `BandNet`.
         patch_px: side of its input in canonical pixels.
         delta_um: Δ of the pairs, found by value of z, in µm.
         batch: minibatch size.
@@ -126,7 +161,7 @@ class PaperRecipe(_Table):
     schedule: Literal["paper"]
     seed: int = 1
     alpha: float = Field(default=1.0, gt=0, le=1.4)
-    input: Literal["difference", "contrast"] = "difference"
+    input: Literal["difference", "contrast", "bands"] = "difference"
     patch_px: int = Field(default=224, ge=64, le=224, multiple_of=32)
     delta_um: float = Field(default=2.0, gt=0)
     batch: int = Field(default=32, ge=2)
@@ -138,8 +173,11 @@ class PaperRecipe(_Table):
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
 
 
-def read_recipe(path: Path) -> Recipe | PaperRecipe:
-    """The recipe in a TOML file: `PaperRecipe` where it says `schedule`, else `Recipe`.
+_KINDS: dict[object, type[Recipe | PaperRecipe | BandsRecipe]] = {None: Recipe, "bands": BandsRecipe}
+
+
+def read_recipe(path: Path) -> Recipe | PaperRecipe | BandsRecipe:
+    """The recipe in a TOML file: of the kind that its `schedule` says, or `Recipe` where it says none.
 
     Raises:
         FileError: if the file cannot be read or is not TOML.
@@ -152,7 +190,7 @@ def read_recipe(path: Path) -> Recipe | PaperRecipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"recipe {path} is not TOML: {error}") from error
     try:
-        return (PaperRecipe if "schedule" in table else Recipe).model_validate(table)
+        return _KINDS.get(table.get("schedule"), PaperRecipe).model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

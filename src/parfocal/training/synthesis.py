@@ -40,7 +40,8 @@ OBJECTIVES = (
     Objective(100, 1.3, 1.515),
 )
 """Lenses that pairs are drawn through, half of them through the paper's two: 20X/0.75 and 40X/0.65."""
-_USUAL = (Objective(20, 0.75), Objective(40, 0.65))
+OBJECTIVE_20X = Objective(20, 0.75)
+_USUAL = (OBJECTIVE_20X, Objective(40, 0.65))
 _KIND_SHARE = {"he-tissue": 0.36, "leaves": 0.14, "blood-smear": 0.18, "gram-smear": 0.18, "unstained": 0.14}
 DELTA_U = (2.0, 3.2)
 """Smallest and largest distance of a pair, in units of u."""
@@ -82,12 +83,15 @@ class Textures:
     share: float = 0.0
 
 
+NO_TEXTURES = Textures()
+
+
 def synthesise(
     folder: Path,
     shard: int,
     specimens: int,
     seed: int,
-    textures: Textures = Textures(),
+    textures: Textures = NO_TEXTURES,
     objectives: tuple[Objective, ...] = (),
 ) -> Path:
     """Render one shard of pairs into `folder` and return its path; a shard that is there already is left alone.
@@ -103,7 +107,7 @@ def synthesise(
     Raises:
         FileError: if a texture cannot be read.
     """
-    path = folder / f"chains-{shard:04d}.npy"
+    path = shard_path(folder, shard)
     labels = path.with_suffix(".labels.npy")
     if labels.exists():
         return path
@@ -118,6 +122,11 @@ def synthesise(
     return path
 
 
+def shard_path(folder: Path, shard: int) -> Path:
+    """Where a shard's frames are."""
+    return folder / f"chains-{shard:04d}.npy"
+
+
 def read_chains(path: Path) -> Chains:
     """A shard. Its frames are mapped: trainings side by side share them, and a set may be larger than the memory."""
     labels = np.load(path.with_suffix(".labels.npy"))
@@ -129,14 +138,14 @@ def _chain(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
     """Frames of one random specimen that shows something: (F, Y, X, 3), their defocus in u, and Δ in u."""
     while True:
-        objective = _random_objective(rng, objectives)
+        objective = random_objective(rng, objectives)
         unit_um = objective.canonical_z_um
         light = _random_light(rng, objective, textures)
         step_um = 0.25 * 1.21 / 0.81 * unit_um
         focus_um = find_best_focus(partial(_green, light), 0.0, 8 * unit_um, step_um)
         if focus_um is None:
             continue
-        camera = _Camera(light, _random_sensor(rng), rng)
+        camera = _Camera(light, random_sensor_of_training(rng), rng)
         delta_u = float(rng.uniform(*DELTA_U))
         arrival_u = rng.uniform(0, _MOST_ARRIVAL_ERROR_U)
         error_u = np.clip(rng.normal(0, arrival_u, FRAMES_PER_SPECIMEN), -0.6, 0.6)
@@ -146,7 +155,8 @@ def _chain(
             return frames, defocus_u, delta_u
 
 
-def _random_objective(rng: np.random.Generator, objectives: tuple[Objective, ...]) -> Objective:
+def random_objective(rng: np.random.Generator, objectives: tuple[Objective, ...]) -> Objective:
+    """One of these lenses; if there are none, of `OBJECTIVES`, the paper's two in half of the draws."""
     drawn = objectives or (_USUAL if rng.random() < _USUAL_SHARE else OBJECTIVES)
     return drawn[rng.integers(len(drawn))]
 
@@ -165,24 +175,34 @@ def _random_start_u(rng: np.random.Generator) -> float:
 
 def _random_light(rng: np.random.Generator, objective: Objective, textures: Textures) -> FieldLight:
     """A window of PATCH_PX² pixels of about the canonical size, on a random specimen under random optics."""
-    unit_um = objective.canonical_z_um
-    shift = rng.uniform(0.0, 0.6) * unit_um
+    illumination = random_illumination(rng, objective)
+    pixel_um = objective.canonical_pixel_um * rng.uniform(0.85, 1.18)
+    x_um, y_um, specimen, _ = random_specimen(rng, objective, textures)
+    return SlideOptics(specimen, illumination).field(x_um, y_um, (PATCH_PX, PATCH_PX), pixel_um)
+
+
+def random_illumination(rng: np.random.Generator, objective: Objective) -> Illumination:
+    """Condenser, aberration and focal shift of the colours."""
+    shift = rng.uniform(0.0, 0.6) * objective.canonical_z_um
     reach = _WIDE_WAVES if rng.random() < _WIDE_SHARE else _USUAL_WAVES
-    illumination = Illumination(
+    return Illumination(
         objective,
         condenser_ratio=rng.uniform(0.3, 1.0),
         spherical_waves=rng.uniform(-reach, reach),
         focal_shift_um=(shift * rng.uniform(0.2, 1.0), 0.0, -shift * rng.uniform(0.3, 1.2)),
     )
-    pixel_um = objective.canonical_pixel_um * rng.uniform(0.85, 1.18)
+
+
+def random_specimen(
+    rng: np.random.Generator, objective: Objective, textures: Textures
+) -> tuple[float, float, Specimen, bool]:
+    """A place (x, y) in µm on a random specimen that is in focus there at about 0, and whether it is a real image."""
     if textures.paths and rng.random() < textures.share:
-        x_um, y_um, specimen = _random_photograph(rng, textures.paths, objective)
-    else:
-        x_um, y_um, specimen = _random_sample(rng, objective)
-    return SlideOptics(specimen, illumination).field(x_um, y_um, (PATCH_PX, PATCH_PX), pixel_um)
+        return *_random_photograph(rng, textures.paths, objective), True
+    return *_random_sample(rng, objective), False
 
 
-def _random_sensor(rng: np.random.Generator) -> Sensor:
+def random_sensor_of_training(rng: np.random.Generator) -> Sensor:
     """Sensors from quiet to poor: those of the test sets and some worse."""
     return replace(
         random_sensor(rng),

@@ -5,11 +5,8 @@ Everything is under one folder, and running again with the same folder goes on w
 
 from __future__ import annotations
 
-import json
 import math
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from parfocal.errors import FileError, SettingsError
+from parfocal.errors import FileError
 from parfocal.focus.difference import PREPARATIONS
 from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
 from parfocal.training.export import export_onnx
 from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
-from parfocal.training.synthesis import Chains, Textures, read_chains, synthesise
+from parfocal.training.shards import Progress, claim_pairs, find_textures, render_all
+from parfocal.training.synthesis import Chains
 from parfocal.training.team import ALONE, Team
 
 _VALIDATION_STRIDE = 4
 _GREY_SHARE = 0.15
 _SPECTRUM_SHARE = 0.4
-
-Progress = Callable[[str, int, int, str], None]
-"""Called with what is being done, how much of it is done, of how much, and a remark."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +87,10 @@ def train(
     net, place, optimiser_state = _start(recipe, out)
     if team.leads:
         claim_pairs(pairs, recipe)
-        shards = _synthesise_all(recipe, pairs, _textures(recipe, textures), progress)
+        shards = render_all(recipe, pairs, find_textures(recipe, textures), progress)
     team.wait()
     if not team.leads:
-        shards = _synthesise_all(recipe, pairs, _textures(recipe, textures), progress)
+        shards = render_all(recipe, pairs, find_textures(recipe, textures), progress)
     held_out = recipe.synthesis.validation_shards
     fresh, known = shards[held_out:], shards[:held_out]
     for index in range(place.stage, len(recipe.stages)):
@@ -112,59 +107,6 @@ def train(
         export_onnx(net, network, contract)
     team.wait()
     return network
-
-
-def claim_pairs(folder: Path, recipe: Recipe) -> None:
-    """Write beside the pairs what fixes them, or check that those which are there are the recipe's.
-
-    Raises:
-        SettingsError: if they were rendered from another seed or synthesis.
-        FileError: if the record cannot be read or written.
-    """
-    settings = recipe.synthesis.model_dump(mode="json", exclude={"shards", "validation_shards"})
-    wanted, path = {"seed": recipe.seed, "synthesis": settings}, folder / "pairs.json"
-    try:
-        if not path.exists():
-            path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FileError(f"{path}: is not JSON: {error}") from error
-    if there != wanted:
-        raise SettingsError(f"{folder} holds pairs of another seed or synthesis: choose another folder")
-
-
-def _textures(recipe: Recipe, folder: Path | None) -> Textures:
-    """The recipe's textures, found in the folder."""
-    settings = recipe.synthesis
-    if not settings.textures:
-        return Textures()
-    if folder is None:
-        raise FileError(
-            f"the recipe makes specimens from {len(settings.textures)} images: say where with --textures DIR"
-        )
-    paths = tuple(folder / name for name in settings.textures)
-    for path in paths:
-        if not path.is_file():
-            raise FileError(f"texture {path} is missing")
-    return Textures(paths, settings.textures_share)
-
-
-def _synthesise_all(recipe: Recipe, folder: Path, textures: Textures, progress: Progress) -> list[Chains]:
-    """All shards, rendered by one process per core."""
-    settings = recipe.synthesis
-    jobs = [(folder, shard, settings.specimens_per_shard, recipe.seed, textures) for shard in range(settings.shards)]
-    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(jobs))) as pool:
-        paths = []
-        for path in pool.imap(_synthesise_job, jobs):
-            paths.append(path)
-            progress("rendering pairs", len(paths), len(jobs), "")
-    return [read_chains(path) for path in paths]
-
-
-def _synthesise_job(job: tuple[Path, int, int, int, Textures]) -> Path:
-    return synthesise(*job)
 
 
 def _run_stage(
@@ -200,7 +142,7 @@ def _run_stage(
             rng = np.random.default_rng((recipe.seed, place.stage, place.batch, team.rank))
         for patches, defocus, sd in _batches(fresh, chosen, recipe, stage.patch_px, rng, team):
             for group in optimiser.param_groups:
-                group["lr"] = stage.learning_rate * _schedule(place.batch / stage.batches)
+                group["lr"] = stage.learning_rate * schedule(place.batch / stage.batches)
             patches, defocus, sd = (tensor.to(device) for tensor in (patches, defocus, sd))
             weight = sd if recipe.by_content else torch.ones_like(sd)
             by_distance = stage.by_distance
@@ -225,7 +167,7 @@ def _run_stage(
         _save(net, optimiser, place, recipe, out)
 
 
-def _schedule(done: float) -> float:
+def schedule(done: float) -> float:
     """Rises over the first twentieth, then falls as a cosine to a hundredth."""
     return min(done / 0.05, 1.0) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from parfocal.errors import FileError
 from parfocal.focus.predictor import open_network
+from parfocal.training.band_net import BandNet
 from parfocal.training.model import FocusNet, ModelSettings
 
 
-def read_network(path: Path) -> FocusNet:
+def read_network(path: Path) -> FocusNet | BandNet:
     """The network in an ONNX file of `export_onnx`, in units of u.
 
     Its batch normalisation was folded into the convolutions: here it adds their biases, does nothing else, and has to
@@ -30,6 +31,8 @@ def read_network(path: Path) -> FocusNet:
         raise FileError(f"network {path} does not say its width (alpha): it cannot be trained further")
     graph = onnx.load(path).graph
     values = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    if contract.input == "bands":
+        return _band_net(path, ModelSettings(float(alpha), contract.patch_px, "bands", "bands"), values)
     told, dense = (
         [
             tuple(values[name] for name in node.input[1:] if name in values)
@@ -56,7 +59,16 @@ def read_network(path: Path) -> FocusNet:
     return net.eval()
 
 
-def freeze_statistics(net: FocusNet) -> None:
+def _band_net(path: Path, settings: ModelSettings, values: dict[str, Tensor]) -> BandNet:
+    net = BandNet(settings)
+    try:
+        net.load_state_dict({name.removeprefix("net."): value for name, value in values.items()})
+    except RuntimeError as error:
+        raise FileError(f"network {path} is not a band network of width {settings.alpha:g}") from error
+    return net.eval()
+
+
+def freeze_statistics(net: nn.Module) -> None:
     """Let batch normalisation use what it knows and learn no new mean or deviation; after every `net.train()`."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
