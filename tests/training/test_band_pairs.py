@@ -112,6 +112,20 @@ def test_a_shard_holds_finite_values_within_their_ranges(shard: Path):
     assert np.abs(pairs.defocus_u).max() <= 24
 
 
+def test_pairs_of_a_recipe_that_says_no_delta_stay_what_they_are(shard: Path):
+    """Shards that were made before Δ could be chosen are still those of their recipe."""
+    pairs = read_band_pairs(shard)
+    np.testing.assert_allclose(pairs.values[:25:8, 15, 0], [3.1544409, 2.2200921, 2.6233170, 2.6814914], rtol=1e-6)
+    np.testing.assert_allclose(pairs.defocus_u[:4], [-11.2578592, -10.4115973, -8.7531853, 1.9660072], rtol=1e-6)
+
+
+def test_a_drawn_shard_holds_the_delta_that_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, few in (("_SPECIMENS", 2), ("_LIGHTS", 1), ("_SCENES", 6)):
+        monkeypatch.setattr(band_pairs, name, few)
+    pairs = read_band_pairs(draw_band_pairs(tmp_path, 0, seed=5, delta_u=(4.0, 4.4)))
+    assert np.all((pairs.values[:, 15] >= 4.0) & (pairs.values[:, 15] <= 4.4))
+
+
 def test_power_rises_towards_the_focus(shard: Path):
     pairs = read_band_pairs(shard)
     below, above = pairs.defocus_u < -1, pairs.defocus_u > 4

@@ -48,6 +48,18 @@ def test_neighbours_in_a_chain_are_one_delta_apart_but_for_the_stage(chains: Cha
     assert 0 < np.abs(error_u).max() <= 1.2  # two arrivals of ±0.5 µm at 20X/0.75
 
 
+def test_pairs_of_a_recipe_that_says_no_delta_stay_what_they_are(chains: Chains):
+    """Shards that were made before Δ could be chosen are still those of their recipe."""
+    np.testing.assert_allclose(chains.delta_u, [2.2834330, 2.7752206], rtol=1e-6)
+    np.testing.assert_allclose(chains.defocus_u[:, 0], [-8.9547768, -8.3283863], rtol=1e-6)
+
+
+def test_a_shard_holds_the_delta_that_it_is_asked_for(tmp_path: Path):
+    made = read_chains(synthesise(tmp_path, 0, 1, seed=5, delta_u=(4.0, 4.4)))
+    assert 4.0 <= made.delta_u[0] <= 4.4
+    assert np.diff(made.defocus_u[0]).mean() == pytest.approx(made.delta_u[0], abs=0.2)
+
+
 def test_the_sharpest_frame_is_the_one_that_the_labels_call_nearest(chains: Chains):
     for frames, defocus_u in zip(chains.frames, chains.defocus_u, strict=True):
         sharpness = [tenengrad(frame) for frame in frames]

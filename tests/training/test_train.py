@@ -64,7 +64,7 @@ def pairs_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             shards.append(training.Chains(frames, defocus_u.astype(np.float32), np.full(2, 2.0, dtype=np.float32)))
         return shards
 
-    monkeypatch.setattr(training, "_synthesise_all", made_up)
+    monkeypatch.setattr(training, "render_all", made_up)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,12 @@ def test_the_network_is_shown_what_the_recipe_says(tmp_path: Path, shown: str, c
     session, contract = open_network(train(short, tmp_path, silent))
     assert contract.input == session.get_inputs()[0].name == shown
     assert session.get_inputs()[0].shape[1:] == [channels, 64, 64]
+
+
+def test_the_contract_says_the_delta_of_the_recipe(tmp_path: Path):
+    synthesis = RECIPE.synthesis.model_copy(update={"delta_u": (1.7, 4.4)})
+    other = RECIPE.model_copy(update={"stages": RECIPE.stages[:1], "synthesis": synthesis})
+    assert open_network(train(other, tmp_path, silent))[1].delta_u == (1.7, 4.4)
 
 
 def test_a_recipe_with_textures_wants_their_folder(tmp_path: Path):

@@ -19,6 +19,7 @@ from parfocal.training.export import export_onnx  # noqa: E402
 from parfocal.training.loss import distance_weight  # noqa: E402
 from parfocal.training.model import ModelSettings  # noqa: E402
 from parfocal.training.recipe import BandsRecipe, SynthesisSettings, read_recipe  # noqa: E402
+from parfocal.training.synthesis import read_chains, shard_path  # noqa: E402
 from parfocal.training.warm_start import read_network  # noqa: E402
 
 SYNTHESIS = SynthesisSettings(shards=2, specimens_per_shard=2, validation_shards=1)
@@ -134,9 +135,31 @@ def test_pairs_from_before_a_key_existed_count_with_its_default(pairs: Path, tra
 
     path = pairs / "pairs.json"
     record = json.loads(path.read_text(encoding="utf-8"))
-    del record["synthesis"]["one_lens"]
+    del record["synthesis"]["one_lens"], record["synthesis"]["delta_u"]
     path.write_text(json.dumps(record), encoding="utf-8")
     shards.claim_pairs(pairs, RECIPE)
+
+
+def test_pairs_of_another_delta_are_not_taken(pairs: Path, trained: Path):
+    other = RECIPE.model_copy(update={"synthesis": SYNTHESIS.model_copy(update={"delta_u": (2.0, 4.0)})})
+    with pytest.raises(SettingsError, match="pairs of another seed or synthesis"):
+        shards.claim_pairs(pairs, other)
+
+
+def test_the_delta_of_the_recipe_is_what_the_pairs_and_the_contract_hold(tmp_path: Path):
+    """The drawn shard is made before, with fewer pairs, but the rendered ones come from the recipe."""
+    synthesis = SynthesisSettings(shards=2, specimens_per_shard=1, validation_shards=1, delta_u=(4.0, 4.4))
+    recipe = RECIPE.model_copy(update={"epochs": 1, "synthesis": synthesis})
+    with pytest.MonkeyPatch.context() as fewer:
+        for name, few in (("_SPECIMENS", 2), ("_LIGHTS", 1), ("_SCENES", 10)):
+            fewer.setattr(band_pairs, name, few)
+        (tmp_path / "pairs").mkdir()
+        draw_band_pairs(tmp_path / "pairs", 0, recipe.seed, delta_u=synthesis.delta_u)
+    network = train_bands.train_bands(recipe, tmp_path, silent)
+    assert open_network(network)[1].delta_u == (4.0, 4.4)
+    for shard in range(2):
+        delta_u = read_chains(shard_path(tmp_path / "pairs", shard)).delta_u
+        assert np.all((delta_u >= 4.0) & (delta_u <= 4.4))
 
 
 def test_the_doubt_that_costs_least_is_the_error_to_expect():

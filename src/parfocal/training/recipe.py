@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from parfocal.errors import FileError, SettingsError
 
@@ -31,6 +32,7 @@ class SynthesisSettings(_Table):
             made too.
         textures_share: share of the specimens that are made from them.
         one_lens: whether all are seen through 20X/0.75, instead of lenses from 10X/0.25 to 100X/1.3.
+        delta_u: smallest and largest distance of a pair, in units of u; the network promises to know these.
     """
 
     shards: int = Field(default=160, ge=2)
@@ -39,6 +41,7 @@ class SynthesisSettings(_Table):
     textures: tuple[str, ...] = ()
     textures_share: float = Field(default=0.3, ge=0, le=1)
     one_lens: bool = False
+    delta_u: tuple[float, float] = (2.0, 3.2)
 
     @model_validator(mode="after")
     def _leaves_some_to_train_on(self) -> SynthesisSettings:
@@ -47,6 +50,14 @@ class SynthesisSettings(_Table):
                 f"{self.validation_shards} validation_shards leave none of {self.shards} shards to train on"
             )
         return self
+
+    @field_validator("delta_u")
+    @classmethod
+    def _is_a_range(cls, delta_u: tuple[float, float]) -> tuple[float, float]:
+        low, high = delta_u
+        if not 0 < low <= high < math.inf:
+            raise ValueError("Δ must be two finite numbers above 0, the smaller one first")
+        return delta_u
 
 
 class Stage(_Table):

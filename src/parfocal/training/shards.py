@@ -66,7 +66,9 @@ def render_all(recipe: Recipe | BandsRecipe, folder: Path, textures: Textures, p
     """All rendered shards, made by one process per core."""
     settings, lenses = recipe.synthesis, _lenses(recipe)
     jobs = [
-        partial(synthesise, folder, shard, settings.specimens_per_shard, recipe.seed, textures, lenses)
+        partial(
+            synthesise, folder, shard, settings.specimens_per_shard, recipe.seed, textures, lenses, settings.delta_u
+        )
         for shard in range(settings.shards)
     ]
     return [read_chains(path) for path in _made("rendering pairs", jobs, progress)]
@@ -81,9 +83,10 @@ def bands_of_all(recipe: BandsRecipe, folder: Path, textures: Textures, progress
 
 def draw_all(recipe: BandsRecipe, folder: Path, textures: Textures, progress: Progress) -> list[BandPairs]:
     """All shards of pairs that are drawn without a picture."""
-    lenses = _lenses(recipe)
+    lenses, delta_u = _lenses(recipe), recipe.synthesis.delta_u
     jobs = [
-        partial(draw_band_pairs, folder, shard, recipe.seed, textures, lenses) for shard in range(recipe.drawn_shards)
+        partial(draw_band_pairs, folder, shard, recipe.seed, textures, lenses, delta_u)
+        for shard in range(recipe.drawn_shards)
     ]
     return [read_band_pairs(path) for path in _made("drawing pairs", jobs, progress)]
 

@@ -44,7 +44,7 @@ OBJECTIVE_20X = Objective(20, 0.75)
 _USUAL = (OBJECTIVE_20X, Objective(40, 0.65))
 _KIND_SHARE = {"he-tissue": 0.36, "leaves": 0.14, "blood-smear": 0.18, "gram-smear": 0.18, "unstained": 0.14}
 DELTA_U = (2.0, 3.2)
-"""Smallest and largest distance of a pair, in units of u."""
+"""Smallest and largest distance of a pair, in units of u, unless a recipe says others."""
 
 _MIN_SD = 1.2
 _MOST_ARRIVAL_ERROR_U = 0.3
@@ -93,6 +93,7 @@ def synthesise(
     seed: int,
     textures: Textures = NO_TEXTURES,
     objectives: tuple[Objective, ...] = (),
+    delta_u: tuple[float, float] = DELTA_U,
 ) -> Path:
     """Render one shard of pairs into `folder` and return its path; a shard that is there already is left alone.
 
@@ -103,6 +104,7 @@ def synthesise(
         seed: of the whole set.
         textures: real images, if there are any.
         objectives: lenses to draw from; none: `OBJECTIVES`, and the paper's two in half of the draws.
+        delta_u: smallest and largest distance of a pair, in units of u.
 
     Raises:
         FileError: if a texture cannot be read.
@@ -116,7 +118,7 @@ def synthesise(
     frames = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     known = np.zeros((specimens, FRAMES_PER_SPECIMEN + 1), dtype=np.float32)
     for index in range(specimens):
-        frames[index], known[index, :-1], known[index, -1] = _chain(rng, textures, objectives)
+        frames[index], known[index, :-1], known[index, -1] = _chain(rng, textures, objectives, delta_u)
     frames.flush()
     np.save(labels, known)
     return path
@@ -134,7 +136,10 @@ def read_chains(path: Path) -> Chains:
 
 
 def _chain(
-    rng: np.random.Generator, textures: Textures, objectives: tuple[Objective, ...] = ()
+    rng: np.random.Generator,
+    textures: Textures,
+    objectives: tuple[Objective, ...] = (),
+    within_u: tuple[float, float] = DELTA_U,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
     """Frames of one random specimen that shows something: (F, Y, X, 3), their defocus in u, and Δ in u."""
     while True:
@@ -146,7 +151,7 @@ def _chain(
         if focus_um is None:
             continue
         camera = _Camera(light, random_sensor_of_training(rng), rng)
-        delta_u = float(rng.uniform(*DELTA_U))
+        delta_u = float(rng.uniform(*within_u))
         arrival_u = rng.uniform(0, _MOST_ARRIVAL_ERROR_U)
         error_u = np.clip(rng.normal(0, arrival_u, FRAMES_PER_SPECIMEN), -0.6, 0.6)
         defocus_u = _random_start_u(rng) + delta_u * np.arange(FRAMES_PER_SPECIMEN) + error_u

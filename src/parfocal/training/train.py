@@ -104,7 +104,7 @@ def train(
     contract = {"history": list(place.history), "recipe": recipe.model_dump(mode="json")}
     network = out / "network.onnx"
     if team.leads:
-        export_onnx(net, network, contract)
+        export_onnx(net, network, contract, delta_u=recipe.synthesis.delta_u)
     team.wait()
     return network
 

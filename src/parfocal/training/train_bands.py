@@ -84,7 +84,7 @@ def train_bands(
     run = _Run(net.to(device or "cpu"), recipe, drawn, fresh, known, out, progress)
     run.train(state)
     provenance = {"history": run.place.history, "recipe": recipe.model_dump(mode="json")}
-    return export_onnx(net, out / "network.onnx", provenance)
+    return export_onnx(net, out / "network.onnx", provenance, delta_u=recipe.synthesis.delta_u)
 
 
 def doubting_loss(predicted: Tensor, doubt: Tensor, defocus: Tensor) -> Tensor:
