@@ -6,6 +6,9 @@ import pytest
 
 from parfocal.errors import FileError, SettingsError
 from parfocal.training.recipe import Recipe, read_recipe
+from parfocal.training.synthesis import DELTA_U
+
+RUNS = Path(__file__).parents[2] / "runs"
 
 STAGE = "[[stages]]\nbatches = 100\n"
 
@@ -52,11 +55,28 @@ def test_a_recipe_survives_the_checkpoint_that_carries_it(tmp_path: Path):
             "[synthesis]\nshards = 4\nvalidation_shards = 4\n" + STAGE,
             "synthesis: .*4 validation_shards leave none",
         ),
+        ("[synthesis]\ndelta_u = [0, 2.0]\n" + STAGE, r"synthesis\.delta_u: .*above 0.*got \[0, 2\.0\]"),
+        ("[synthesis]\ndelta_u = [3.2, 2.0]\n" + STAGE, r"synthesis\.delta_u: .*the smaller one first"),
+        ("[synthesis]\ndelta_u = [2.0, inf]\n" + STAGE, r"synthesis\.delta_u: .*finite"),
+        ("[synthesis]\ndelta_u = [2.0]\n" + STAGE, r"synthesis\.delta_u"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(tmp_path: Path, text: str, named: str):
     with pytest.raises(SettingsError, match=named):
         read_recipe(written(tmp_path / "bad.toml", text))
+
+
+def test_delta_is_the_usual_one_unless_the_recipe_says_another(tmp_path: Path):
+    assert read_recipe(written(tmp_path / "usual.toml", STAGE)).synthesis.delta_u == DELTA_U
+    other = written(tmp_path / "other.toml", "[synthesis]\ndelta_u = [1.7, 4.4]\n" + STAGE)
+    assert read_recipe(other).synthesis.delta_u == (1.7, 4.4)
+
+
+@pytest.mark.parametrize("name", ["one-lens", "any-lens", "any-delta"])
+def test_the_experiments_have_the_same_budget(name: str):
+    recipe, other = (read_recipe(RUNS / "experiments" / f"{which}.toml") for which in (name, "any-lens"))
+    own = {"seed": True, "synthesis": {"one_lens", "delta_u"}}
+    assert recipe.model_dump(exclude=own) == other.model_dump(exclude=own)
 
 
 def test_what_is_no_toml_or_not_there_is_named(tmp_path: Path):
