@@ -66,7 +66,7 @@ ABLATIONS := $(notdir $(basename $(wildcard runs/ablations/*.toml)))
 ablations: $(addprefix build/ablations/,$(addsuffix .onnx,$(ABLATIONS)))
 	$(BIN)/parfocal benchmark accuracy --network build/ablations/paper.onnx \
 		$(addprefix --against ,$(filter-out %/paper.onnx,$^)) \
-		--renderer fast --tiles 4x5 --sets build/accuracy-fast
+		--renderer fast --tiles 2x2 --sets build/ablations/sets
 
 build/ablations/%.onnx: runs/ablations/%.toml | $(VENV)/.train
 	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train $< --textures "$(TEXTURES)" --out build/ablations/$* \
