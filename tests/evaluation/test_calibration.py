@@ -42,7 +42,7 @@ def sets():
 def test_evidence_is_read_off_the_fields():
     fields = evidence(
         [
-            JudgedStack("a", "", 0.5, 0.6, (Judged(0, 1.0, 1.5, 0.2, {"mean": 1.0, "median": 1.4}),)),
+            JudgedStack("a", "", 0.5, 0.6, (Judged(0, 1.0, 1.5, 0.2, {"mean": 1.0, "median": 1.4}, 0.3),)),
             JudgedStack("b", "", 0.5, 0.6, (Judged(0, -1.0, -2.0, math.nan, {"mean": 1.0}),)),
             JudgedStack("no scale", "", 0.5, None, (Judged(0, 1.0, 1.0, 0.2, {"mean": 1.0}),)),
             JudgedStack("no label", "", 0.5, 0.6, (Judged(0, math.nan, 1.0, 0.2, {"mean": 1.0}),)),
@@ -51,6 +51,7 @@ def test_evidence_is_read_off_the_fields():
     assert fields.error == pytest.approx([0.5, 1.0])
     assert fields.spread.tolist() == [0.2, math.inf]
     assert fields.gap == pytest.approx([0.4, 0.0])
+    assert fields.doubt.tolist() == [0.3, math.inf]
     assert fields.distance == pytest.approx([1.5, 2.0])
     assert fields.is_good.tolist() == [True, False]
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parfocal.errors import SettingsError
-from parfocal.focus.difference import CHANNELS
+from parfocal.focus.difference import PREPARATIONS
 from parfocal.focus.predictor import open_network
 
 PATCHES = 4
 _WARM_UP = 3
+_DELTA_U = 2.5
 
 
 @dataclass(frozen=True)
@@ -23,25 +24,28 @@ class InferenceTimes:
     """Time of one field of four patches on one thread, median over the rounds, in ms.
 
     Attributes:
-        onnxruntime_ms: the shipped network on ONNX Runtime.
-        torch_ms: a network of the same shape on torch, eager, without gradients.
+        preparation_ms: from four pairs of patches to what the network is shown; the same for both runtimes.
+        onnxruntime_ms: the network on ONNX Runtime.
+        torch_ms: the same network on torch, eager, without gradients.
         ratio: median over the rounds of torch's time over ONNX Runtime's in the same round.
+        ratio_with_preparation: the same with the preparation added to both.
         rounds: how often each ran, in turn.
     """
 
+    preparation_ms: float
     onnxruntime_ms: float
     torch_ms: float
     ratio: float
+    ratio_with_preparation: float
     rounds: int
 
 
-def compare_runtimes(network: Path, rounds: int = 30, alpha: float = 0.5) -> InferenceTimes:
+def compare_runtimes(network: Path, rounds: int = 30) -> InferenceTimes:
     """Time ONNX Runtime and torch eager in turn, both on one thread.
 
     Args:
-        network: the ONNX file.
+        network: the ONNX file, of one of Parfocal's own architectures.
         rounds: how often.
-        alpha: width of the network in the file.
 
     Raises:
         SettingsError: if torch is not installed.
@@ -49,32 +53,46 @@ def compare_runtimes(network: Path, rounds: int = 30, alpha: float = 0.5) -> Inf
     """
     try:
         import torch
+
+        from parfocal.training.warm_start import read_network
     except ModuleNotFoundError as error:
-        raise SettingsError("the comparison needs torch: install parfocal[train]") from error
-    from parfocal.training.model import FocusNet, ModelSettings
+        raise SettingsError(f"the comparison needs {error.name}: install parfocal[train]") from error
 
     session, contract = open_network(network)
-    channels = CHANNELS[contract.input]
-    patches = np.random.default_rng(0).normal(size=(PATCHES, channels, contract.patch_px, contract.patch_px))
-    field = patches.astype(np.float32)
-    net, tensor = FocusNet(ModelSettings(alpha, contract.patch_px, contract.input)).eval(), torch.from_numpy(field)
-    threads = torch.get_num_threads()
+    prepare, size = PREPARATIONS[contract.input], contract.patch_px
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (PATCHES, 2, size, size, 3)).astype(np.uint8)
+
+    def prepared() -> NDArray[np.float32]:
+        return np.stack([prepare(first, second, _DELTA_U) for first, second in images])
+
+    field, net = prepared(), read_network(network)
+    tensor, threads = torch.from_numpy(field), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            times = _in_turn(lambda: session.run(None, {contract.input: field}), lambda: net(tensor), rounds)
+            runs = (prepared, lambda: session.run(None, {contract.input: field}), lambda: net(tensor))
+            times = _in_turn(runs, rounds)
     finally:
         torch.set_num_threads(threads)
-    ratio = statistics.median(slow / fast for fast, slow in times)
-    fast_ms, slow_ms = (1000 * statistics.median(column) for column in zip(*times, strict=True))
-    return InferenceTimes(fast_ms, slow_ms, ratio, rounds)
+    preparing, fast, slow = times.T
+    preparation_ms, onnxruntime_ms, torch_ms = (1000 * float(np.median(column)) for column in (preparing, fast, slow))
+    return InferenceTimes(
+        preparation_ms,
+        onnxruntime_ms,
+        torch_ms,
+        ratio=float(np.median(slow / fast)),
+        ratio_with_preparation=float(np.median((preparing + slow) / (preparing + fast))),
+        rounds=rounds,
+    )
 
 
-def _in_turn(first: Callable[[], object], second: Callable[[], object], rounds: int) -> list[tuple[float, float]]:
-    """Times in s of both, one after the other, so that a busy machine slows both."""
+def _in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> NDArray[np.float64]:
+    """Times (rounds, runs) in s, one after the other, so that a busy machine slows all."""
     for _ in range(_WARM_UP):
-        first(), second()
-    return [(_timed(first), _timed(second)) for _ in range(rounds)]
+        for run in runs:
+            run()
+    return np.array([[_timed(run) for run in runs] for _ in range(rounds)])
 
 
 def _timed(run: Callable[[], object]) -> float:

@@ -31,6 +31,7 @@ class Evidence:
         spread: (N,) standard deviation of the patches in µm; infinite where there was one patch only.
         distance: (N,) |predicted defocus| in µm.
         gap: (N,) between the highest and the lowest vote in µm.
+        doubt: (N,) |error| that the predictor expects in µm; infinite where it does not say.
         error: (N,) |error| in µm.
         is_good: (N,) whether that is at most half the depth of field.
     """
@@ -38,6 +39,7 @@ class Evidence:
     spread: Array
     distance: Array
     gap: Array
+    doubt: Array
     error: Array
     is_good: NDArray[np.bool_]
 
@@ -49,6 +51,7 @@ def evidence(stacks: Sequence[JudgedStack]) -> Evidence:
             np.nan_to_num(field.spread_um, nan=np.inf),
             abs(field.predicted_um),
             np.ptp(list(field.votes_um.values())),
+            np.nan_to_num(field.doubt_um, nan=np.inf),
             abs(field.predicted_um - field.truth_um),
             stack.half_dof_um,
         )
@@ -56,8 +59,9 @@ def evidence(stacks: Sequence[JudgedStack]) -> Evidence:
         for field in stack.fields
         if stack.half_dof_um is not None and np.isfinite(field.truth_um)
     ]
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
-    return Evidence(columns[0], columns[1], columns[2], columns[3], columns[3] <= columns[4])
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 6).T
+    spread, distance, gap, doubt, error, half_dof = columns
+    return Evidence(spread, distance, gap, doubt, error, error <= half_dof)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,11 @@ Doubt = Callable[[Evidence], Array]
 def by_spread(fields: Evidence) -> Array:
     """The paper's doubt: the standard deviation of the patches in µm (section 4.3.3)."""
     return fields.spread
+
+
+def by_doubt(fields: Evidence) -> Array:
+    """The |error| in µm that the network itself expects; infinite for one that does not say."""
+    return fields.doubt
 
 
 @dataclass(frozen=True)
@@ -155,16 +164,24 @@ def lower_bound(good: int, count: int, confidence: float = 0.95) -> float:
 
 
 def certain_share(stacks: Sequence[JudgedStack]) -> dict[str, object] | None:
-    """What the paper's limit of 1 µm keeps, and the limit that would keep the promise here; None without a scale."""
+    """What the paper's limit of 1 µm on the spread keeps, and the limits on spread and on the network's own doubt that
+    would keep the promise here, None where none would; None as a whole without a scale."""
     fields = evidence(stacks)
     if not fields.error.size:
         return None
     at_paper = flag(by_spread(fields), fields.is_good, PAPER_SPREAD_UM)
+    return {
+        "at_1_um": vars(at_paper),
+        "at_99.5": _kept(by_spread(fields), fields.is_good),
+        "at_99.5_by_doubt": _kept(by_doubt(fields), fields.is_good),
+    }
+
+
+def _kept(doubt: Array, is_good: NDArray[np.bool_]) -> dict[str, object] | None:
     try:
-        limit = choose_limit(by_spread(fields), fields.is_good)
+        return vars(flag(doubt, is_good, choose_limit(doubt, is_good)))
     except SettingsError:
-        return {"at_1_um": vars(at_paper), "at_99.5": None}
-    return {"at_1_um": vars(at_paper), "at_99.5": vars(flag(by_spread(fields), fields.is_good, limit))}
+        return None
 
 
 def _curve(doubt: Array, is_good: NDArray[np.bool_]) -> tuple[Array, Array, Array]:

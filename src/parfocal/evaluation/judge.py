@@ -36,6 +36,7 @@ class Judged:
         predicted_um: by the predictor's own vote.
         spread_um: standard deviation of the patches.
         votes_um: every other vote's prediction by name.
+        doubt_um: mean |error| that the predictor expects; nan where it does not say.
     """
 
     z: float
@@ -43,6 +44,7 @@ class Judged:
     predicted_um: float
     spread_um: float
     votes_um: dict[str, float]
+    doubt_um: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def judge(
                 predicted_um=prediction.defocus_um,
                 spread_um=prediction.spread_um,
                 votes_um=cast_votes(prediction),
+                doubt_um=prediction.doubt_um,
             )
         )
     step_um = float(np.median(np.diff(stack.z))) * pairing.um_per_z

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from parfocal.errors import FileError
-from parfocal.evaluation.calibration import PROMISED, by_spread, coverage_curve, evidence
+from parfocal.evaluation.calibration import PROMISED, by_doubt, by_spread, coverage_curve, evidence
 from parfocal.evaluation.judge import JudgedStack
 
 Array = NDArray[np.float64]
@@ -80,6 +80,9 @@ def _draw_coverage(axes: Axes, stacks: Sequence[JudgedStack]) -> None:
     if not fields.error.size:
         axes.text(0.5, 0.5, "no scale, no errors", ha="center", va="center", transform=axes.transAxes)
         return
-    coverage, share = coverage_curve(by_spread(fields), fields.is_good)
-    axes.plot(coverage, share)
+    doubts = {"by the spread of the patches": by_spread(fields), "by the network's own doubt": by_doubt(fields)}
+    for name, doubt in doubts.items():
+        if np.isfinite(doubt).any():
+            axes.plot(*coverage_curve(doubt, fields.is_good), label=name)
+    axes.legend(frameon=False)
     axes.axhline(PROMISED, color="black", linewidth=0.8, linestyle="--")

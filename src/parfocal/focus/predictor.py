@@ -51,6 +51,8 @@ class FocusPrediction:
         difference_sd: see `PairContrast`.
         patch_detail: what each patch can know: by a network that says how sure it is, 1 over the square of the error it
             expects in u; otherwise variance in grey levels² in the band that defocus changes.
+        doubt_um: the mean |error| that a network expects of its patches, weighted as they are, in µm; nan where it does
+            not say.
     """
 
     defocus_um: float
@@ -60,6 +62,7 @@ class FocusPrediction:
     image_sd: float
     difference_sd: float
     patch_detail: tuple[float, ...] = ()
+    doubt_um: float = math.nan
 
 
 class Predictor(Protocol):
@@ -168,6 +171,7 @@ class FocusPredictor:
             image_sd=max(flattened_sd(a) for a, _ in pairs),
             difference_sd=max(_sd(image) for image in differences),
             patch_detail=tuple(details.tolist()),
+            doubt_um=_weighted_mean(doubt_u[0], details) * self._unit_um if doubt_u else math.nan,
         )
 
     def _inputs(
