@@ -58,7 +58,7 @@ benchmark: $(VENV)/.train
 	$(BIN)/parfocal benchmark inference
 
 train: $(VENV)/.train
-	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/second-network.toml --textures "$(TEXTURES)" --out training
+	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/bands.toml --textures "$(TEXTURES)" --out training
 
 # Each goes on where it stopped, and one that is done is not done again.
 ABLATIONS := $(notdir $(basename $(wildcard runs/ablations/*.toml)))

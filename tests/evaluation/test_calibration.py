@@ -8,13 +8,13 @@ from scipy.stats import binom
 
 from parfocal.errors import SettingsError
 from parfocal.evaluation.calibration import (
+    by_doubt,
     by_spread,
     certain_share,
     choose_limit,
     coverage_curve,
     evidence,
     flag,
-    learn_expected_error,
     lower_bound,
 )
 from parfocal.evaluation.judge import Judged, JudgedStack
@@ -50,9 +50,7 @@ def test_evidence_is_read_off_the_fields():
     )
     assert fields.error == pytest.approx([0.5, 1.0])
     assert fields.spread.tolist() == [0.2, math.inf]
-    assert fields.gap == pytest.approx([0.4, 0.0])
     assert fields.doubt.tolist() == [0.3, math.inf]
-    assert fields.distance == pytest.approx([1.5, 2.0])
     assert fields.is_good.tolist() == [True, False]
 
 
@@ -102,25 +100,29 @@ def test_the_bound_is_the_share_at_which_so_many_good_ones_would_be_rare():
     assert lower_bound(0, 10) == lower_bound(0, 0) == 0
 
 
-def test_a_learned_scale_finds_the_sign_of_doubt_that_the_errors_follow():
-    def set_of(seed):
-        return evidence(drawn(4000, seed, by_spread=0.05, by_distance=0.15))
-
-    doubt, held_to = learn_expected_error(set_of(0)), set_of(1)
-    assert min(doubt.weights) >= 0
-    assert doubt.weights[2] == pytest.approx(0.15 * (2 / math.pi) ** 0.5, rel=0.15)  # mean of |normal|
+def test_a_network_that_knows_its_error_is_surer_of_more_fields():
+    """The doubt that it tells follows its errors; the spread of the patches does not."""
+    rng = np.random.default_rng(3)
+    doubt, truth = rng.gamma(2.0, 0.3, 4000), rng.uniform(-8, 8, 4000)
+    said, spread = truth + rng.laplace(0, doubt), rng.gamma(2.0, 0.4, 4000)
+    rows = [
+        Judged(0.0, float(t), float(p), float(s), {}, float(d))
+        for t, p, s, d in zip(truth, said, spread, doubt, strict=True)
+    ]
+    fields = evidence([JudgedStack("drawn", "", 0.5, HALF_DOF_UM, tuple(rows))])
     surest = {}
-    for name, how in [("spread", by_spread), ("learned", doubt)]:
-        coverage, share = coverage_curve(how(held_to), held_to.is_good)
+    for name, how in [("spread", by_spread), ("doubt", by_doubt)]:
+        coverage, share = coverage_curve(how(fields), fields.is_good)
         surest[name] = np.interp(0.5, coverage, share)
-    assert surest["learned"] > surest["spread"] + 0.15
+    assert surest["doubt"] > surest["spread"] + 0.15
+    told = certain_share([JudgedStack("drawn", "", 0.5, HALF_DOF_UM, tuple(rows))])
+    assert told["at_99.5"] is None
+    assert told["at_99.5_by_doubt"]["within_half_dof"] >= 0.995
 
 
-def test_the_learned_scale_is_infinite_where_there_is_no_spread():
-    fields = evidence(
-        [JudgedStack("a", "", 0.5, 0.6, tuple(Judged(0, 1, 1.1, s, {"mean": 1.1}) for s in (0.1, 0.2, math.nan)))]
-    )
-    assert np.isfinite(learn_expected_error(fields)(fields)).tolist() == [True, True, False]
+def test_no_limit_is_chosen_on_no_field():
+    with pytest.raises(SettingsError, match="0 fields"):
+        choose_limit(np.array([]), np.array([], dtype=bool))
 
 
 def test_the_share_at_the_papers_limit_is_told_beside_the_limit_that_would_do():

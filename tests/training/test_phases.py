@@ -27,6 +27,7 @@ from parfocal.stacks.public import read_public, split_by_slide  # noqa: E402
 from parfocal.stacks.stack import StackOptics  # noqa: E402
 from parfocal.training import phases  # noqa: E402
 from parfocal.training.device import choose_device  # noqa: E402
+from parfocal.training.export import export_onnx  # noqa: E402
 from parfocal.training.model import FocusNet, ModelSettings  # noqa: E402
 from parfocal.training.pairs import cut, objective_of, pairs_of, read_training_stacks, usable  # noqa: E402
 from parfocal.training.phases import train_by_phases  # noqa: E402
@@ -213,7 +214,16 @@ class TestTrainingFurther:
 
     def test_the_recipe_for_it_fits_the_shipped_network(self):
         recipe = read_recipe(Path(__file__).parents[2] / "runs" / "fine-tune.toml")
-        assert read_network(shipped_network()).settings == ModelSettings(recipe.alpha, recipe.patch_px, recipe.input)
+        assert read_network(shipped_network()).settings == phases._new_network(recipe).settings
+
+    def test_a_network_on_bands_learns_an_instrument_too(self, stacks, tmp_path: Path):
+        recipe = RECIPE.model_copy(update={"input": "bands", "alpha": 1.0, "patch_px": 224, "learning_rate": 1e-4})
+        begin = export_onnx(phases._new_network(recipe), tmp_path / "begin.onnx", {})
+        further = train_by_phases(recipe, stacks, tmp_path, silent, CPU, begin)
+        assert further.held_out.mean_abs_um < further.before.mean_abs_um
+        session, contract = open_network(further.network)
+        assert contract.input == "bands"
+        assert [output.name for output in session.get_outputs()] == ["defocus_u", "doubt_u"]
 
 
 class TestGoingOn:

@@ -16,7 +16,7 @@ from parfocal.training import band_pairs, shards, train_bands  # noqa: E402
 from parfocal.training.band_net import BandNet  # noqa: E402
 from parfocal.training.band_pairs import draw_band_pairs  # noqa: E402
 from parfocal.training.export import export_onnx  # noqa: E402
-from parfocal.training.loss import distance_weight  # noqa: E402
+from parfocal.training.loss import distance_weight, doubting_loss  # noqa: E402
 from parfocal.training.model import ModelSettings  # noqa: E402
 from parfocal.training.recipe import BandsRecipe, SynthesisSettings, read_recipe  # noqa: E402
 from parfocal.training.synthesis import read_chains, shard_path  # noqa: E402
@@ -162,10 +162,39 @@ def test_the_delta_of_the_recipe_is_what_the_pairs_and_the_contract_hold(tmp_pat
         assert np.all((delta_u >= 4.0) & (delta_u <= 4.4))
 
 
+def test_a_damaged_shard_is_named(tmp_path: Path):
+    for content in (b"", b"PK no zip", (b"x" * 100)):
+        (tmp_path / "bands-0000.npz").write_bytes(content)
+        with pytest.raises(FileError, match=r"bands-0000\.npz is damaged"):
+            band_pairs.read_band_pairs(tmp_path / "bands-0000.npz")
+    np.savez(tmp_path / "other.npz", values=np.zeros((3, 4, 5)), defocus_u=np.zeros(3))
+    with pytest.raises(FileError, match=r"holds \(3, 4, 5\)"):
+        band_pairs.read_band_pairs(tmp_path / "other.npz")
+
+
+def test_a_minibatch_has_pairs_of_both_kinds_whatever_their_share(pairs: Path, tmp_path: Path):
+    recipe = RECIPE.model_copy(update={"batch": 4, "rendered_share": 0.99, "epochs": 1})
+    assert train_bands.train_bands(recipe, tmp_path, silent, pairs=pairs).is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('schedule = "band"', "schedule 'band' is not 'paper' or 'bands'"),
+        ("schedule = [1]", r"schedule \[1\] is not"),
+        ('schedule = "paper"\ninput = "bands"\npatch_px = 128', "patches of 224 px, not of 128 px"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(tmp_path: Path, text: str, message: str):
+    (tmp_path / "recipe.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=message):
+        read_recipe(tmp_path / "recipe.toml")
+
+
 def test_the_doubt_that_costs_least_is_the_error_to_expect():
     error = torch.tensor([3.0, 1.0, 2.0])
     zeros = torch.zeros(3)
-    costs = [float(train_bands.doubting_loss(error, torch.full((3,), d), zeros)) for d in (1.0, 1.8, 2.0, 2.2, 4.0)]
+    costs = [float(doubting_loss(error, torch.full((3,), d), zeros)) for d in (1.0, 1.8, 2.0, 2.2, 4.0)]
     assert min(costs) == costs[2]
 
 
@@ -175,7 +204,7 @@ def test_the_loss_by_hand():
     each = [error[0] / 0.5 + math.log(0.5), error[1] / 2 + math.log(2.0)]
     weight = distance_weight(defocus).tolist()
     expected = sum(w * e for w, e in zip(weight, each, strict=True)) / sum(weight)
-    assert float(train_bands.doubting_loss(predicted, doubt, defocus)) == pytest.approx(expected, rel=1e-5)
+    assert float(doubting_loss(predicted, doubt, defocus)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_recipe_of_the_shipped_network_is_for_bands():

@@ -81,7 +81,7 @@ def measure_accuracy(
     rows = []
     for folder in sets:
         stacks = read_stacks(folder)
-        for method, (images, judged_by) in _methods(networks, len(stacks[0].files)).items():
+        for method, images, judged_by in _methods(networks, len(stacks[0].files)):
             judged = []
             for done, stack in enumerate(stacks, start=1):
                 judged.append(judged_by(stack))
@@ -105,12 +105,17 @@ def _reach_um(stack: FocalStack) -> float:
     return round((stack.z[-1] - stack.z[0]) / 2, 1)
 
 
-def _methods(networks: Sequence[Path], planes: int) -> dict[str, tuple[int, Judge]]:
-    """Images and judge by name of the method."""
-    methods: dict[str, tuple[int, Judge]] = {network.name: (2, _network(network)) for network in networks}
-    methods["three-point parabola"] = 3, _parabola
-    methods["full stack"] = planes, lambda stack: full_stack(stack, pair_up(stack, _ANY_DELTA_U))
-    return methods
+def _methods(networks: Sequence[Path], planes: int) -> list[tuple[str, int, Judge]]:
+    """Name, images and judge of each method; networks of one file name go by their folder too."""
+    named = [network.name for network in networks]
+    return [
+        *(
+            (network.name if named.count(network.name) == 1 else f"{network.parent.name}/{network.name}", 2, judged_by)
+            for network, judged_by in zip(networks, map(_network, networks), strict=True)
+        ),
+        ("three-point parabola", 3, _parabola),
+        ("full stack", planes, lambda stack: full_stack(stack, pair_up(stack, _ANY_DELTA_U))),
+    ]
 
 
 def _network(path: Path) -> Judge:

@@ -54,6 +54,7 @@ def compare_runtimes(network: Path, rounds: int = 30) -> InferenceTimes:
     try:
         import torch
 
+        from parfocal.training.band_net import BandNet
         from parfocal.training.warm_start import read_network
     except ModuleNotFoundError as error:
         raise SettingsError(f"the comparison needs {error.name}: install parfocal[train]") from error
@@ -67,11 +68,12 @@ def compare_runtimes(network: Path, rounds: int = 30) -> InferenceTimes:
         return np.stack([prepare(first, second, _DELTA_U) for first, second in images])
 
     field, net = prepared(), read_network(network)
+    answer = net.with_doubt if isinstance(net, BandNet) else net
     tensor, threads = torch.from_numpy(field), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            runs = (prepared, lambda: session.run(None, {contract.input: field}), lambda: net(tensor))
+            runs = (prepared, lambda: session.run(None, {contract.input: field}), lambda: answer(tensor))
             times = _in_turn(runs, rounds)
     finally:
         torch.set_num_threads(threads)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 from scipy.stats import beta
 
 from parfocal.errors import SettingsError
@@ -29,16 +28,12 @@ class Evidence:
 
     Attributes:
         spread: (N,) standard deviation of the patches in µm; infinite where there was one patch only.
-        distance: (N,) |predicted defocus| in µm.
-        gap: (N,) between the highest and the lowest vote in µm.
         doubt: (N,) |error| that the predictor expects in µm; infinite where it does not say.
         error: (N,) |error| in µm.
         is_good: (N,) whether that is at most half the depth of field.
     """
 
     spread: Array
-    distance: Array
-    gap: Array
     doubt: Array
     error: Array
     is_good: NDArray[np.bool_]
@@ -49,8 +44,6 @@ def evidence(stacks: Sequence[JudgedStack]) -> Evidence:
     rows = [
         (
             np.nan_to_num(field.spread_um, nan=np.inf),
-            abs(field.predicted_um),
-            np.ptp(list(field.votes_um.values())),
             np.nan_to_num(field.doubt_um, nan=np.inf),
             abs(field.predicted_um - field.truth_um),
             stack.half_dof_um,
@@ -59,34 +52,9 @@ def evidence(stacks: Sequence[JudgedStack]) -> Evidence:
         for field in stack.fields
         if stack.half_dof_um is not None and np.isfinite(field.truth_um)
     ]
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 6).T
-    spread, distance, gap, doubt, error, half_dof = columns
-    return Evidence(spread, distance, gap, doubt, error, error <= half_dof)
-
-
-@dataclass(frozen=True)
-class ExpectedError:
-    """A learned scale: |error| as a sum of the signs of doubt, none of which can speak for certainty.
-
-    Attributes:
-        weights: of 1 µm, spread, distance and gap; none below 0.
-    """
-
-    weights: tuple[float, float, float, float]
-
-    def __call__(self, fields: Evidence) -> Array:
-        """(N,) expected |error| in µm; infinite where there is no spread."""
-        expected = np.full(fields.error.shape, np.inf)
-        known = np.isfinite(fields.spread)
-        expected[known] = _signs(fields)[known] @ np.array(self.weights)
-        return expected
-
-
-def learn_expected_error(fields: Evidence) -> ExpectedError:
-    """The non-negative least-squares fit of |error|, on fields with a spread."""
-    known = np.isfinite(fields.spread)
-    weights, _ = nnls(_signs(fields)[known], fields.error[known])
-    return ExpectedError((float(weights[0]), float(weights[1]), float(weights[2]), float(weights[3])))
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    spread, doubt, error, half_dof = columns
+    return Evidence(spread, doubt, error, error <= half_dof)
 
 
 Doubt = Callable[[Evidence], Array]
@@ -144,6 +112,8 @@ def choose_limit(doubt: Array, is_good: NDArray[np.bool_], promised: float = PRO
     Raises:
         SettingsError: if there is no such limit: the surest fields break the promise already, or there are too few.
     """
+    if not doubt.size:
+        raise SettingsError("no limit can be chosen on 0 fields")
     levels, covered, share = _curve(doubt, is_good)
     enough = covered * doubt.size >= 1 / (1 - promised) - 1e-9 if promised < 1 else covered > 0
     kept = np.flatnonzero((share >= promised) & np.isfinite(levels) & enough)
@@ -191,7 +161,3 @@ def _curve(doubt: Array, is_good: NDArray[np.bool_]) -> tuple[Array, Array, Arra
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # fields of equal doubt come in together
     count = last + 1
     return ranked[last], count / max(doubt.size, 1), good[last] / count
-
-
-def _signs(fields: Evidence) -> Array:
-    return np.stack([np.ones_like(fields.error), fields.spread, fields.distance, fields.gap], axis=1)

@@ -1,7 +1,7 @@
 """How the predictions of a field's patches become one: the paper's vote (section 4.3.3) and those it is compared with.
 
 Each vote takes the predictions (N,), the standard deviations of the patches of I1 in grey levels (N,) and their detail
-in grey levels² (N,), as `FocusPrediction` carries them, and returns one number in the unit of the predictions.
+(N,), as `FocusPrediction` carries them, and returns one number in the unit of the predictions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def sd2_weighted(predictions: Array, deviations: Array, _details: Array) -> floa
 
 
 def detail_weighted(predictions: Array, _deviations: Array, details: Array) -> float:
-    """Mean weighted by what defocus can change in a patch: the vote of a network that sees the mean of the pair."""
+    """Mean weighted by what a patch can know: the vote of networks that see the mean of the pair or say their doubt."""
     return _weighted(predictions, details)
 
 

@@ -13,11 +13,13 @@ import scipy.fft
 import scipy.sparse
 from numpy.typing import NDArray
 
+from parfocal.errors import SettingsError
+
 PATCH_PX = 224
 """Side of a patch in canonical pixels."""
 
 EDGES_PER_PX = np.concatenate([[1 / PATCH_PX], np.geomspace(0.012, 0.5, 26), [0.72]])
-"""Edges of the bands in cycles per canonical pixel: 27 bands, each 1.16 times as wide as the one before."""
+"""Edges of the bands in cycles per canonical pixel: 25 bands in equal ratios, one below and the corners above them."""
 
 BANDS = EDGES_PER_PX.size - 1
 ROWS = 16
@@ -55,7 +57,12 @@ def bands(first: NDArray[np.uint8], second: NDArray[np.uint8], delta_u: float) -
         float32 (16, 27). Rows 0–2: logarithm of the ratio of power, I2 over I1, in red, green, blue. 3–5: agreement of
         the two, −1 … 1, a shift of the picture taken out. 6–8: logarithm of the mean power. 9–11 and 12–14: agreement
         of red and green, green and blue, red and blue in I1 and in I2. 15: `delta_u`.
+
+    Raises:
+        SettingsError: if the patches are not of 224 × 224 px.
     """
+    if not first.shape == second.shape == (PATCH_PX, PATCH_PX, 3):
+        raise SettingsError(f"bands are of patches of {PATCH_PX} × {PATCH_PX} px, got {first.shape} and {second.shape}")
     spectra = np.stack([spectrum(first), spectrum(second)])
     return features_of(band_means(products(spectra)), delta_u)
 

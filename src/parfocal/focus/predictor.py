@@ -22,6 +22,8 @@ MAX_NETWORK_BYTES = 64 * 2**20
 _SAME_SCALE = 0.02
 _ENOUGH_PATCHES = 4
 _RICHEST_PATCHES = 6
+_DOUBT = "doubt_u"
+"""Name of the second output of networks that say what |error| to expect, in units of u."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class FocusPredictor:
         if patch_grid is not None and patch_grid < 1:
             raise SettingsError(f"a grid of {patch_grid} patches along each side has none")
         self._session, self.contract = open_network(network)
+        said = [output.name for output in self._session.get_outputs()]
+        self._outputs = [said[0], *(name for name in said[1:] if name == _DOUBT)]
         self._unit_um = objective.canonical_z_um if objective else unit_um
         self._scale = pixel_size_um / objective.canonical_pixel_um if objective else 1.0
         self._empty_sd = empty_sd
@@ -152,7 +156,7 @@ class FocusPredictor:
         pairs = self._patches(first, second)
         differences = [difference(a, b) for a, b in pairs]
         inputs = self._inputs(pairs, differences, delta_um / self._unit_um)
-        predicted_u, *doubt_u = self._session.run(None, {self.contract.input: inputs})
+        predicted_u, *doubt_u = self._session.run(self._outputs, {self.contract.input: inputs})
         predicted_um = predicted_u.astype(np.float64) * self._unit_um
         deviations = np.array([_sd(a) for a, _ in pairs])
         details = doubt_u[0].astype(np.float64) ** -2 if doubt_u else np.array([_detail(a, b) for a, b in pairs])
@@ -271,6 +275,8 @@ def _contract(path: Path, session: onnxruntime.InferenceSession) -> NetworkContr
         raise FileError(f"network {path} wants {contract.input!r}, not one of {', '.join(PREPARATIONS)}")
     if contract.input == "bands" and contract.patch_px != BANDS_PATCH_PX:
         raise FileError(f"network {path} wants bands of {contract.patch_px} px, they are of {BANDS_PATCH_PX} px")
+    if len(session.get_outputs()[0].shape) != 1:
+        raise FileError(f"network {path} answers {session.get_outputs()[0].shape}, not one number for each patch")
     given, shape = session.get_inputs()[0], input_shape(contract.input, contract.patch_px)
     if given.name != contract.input or given.shape[1:] != list(shape):
         raise FileError(

@@ -21,7 +21,8 @@ class BandLight:
     """An illumination in parts of bands.
 
     Attributes:
-        table: (3, 2, Z, 81) float32: for red, green, blue, H_A and H_P at defocus −30 … 16 u, an eighth of u apart.
+        table: (3, 2, Z, 81) float32: for red, green, blue, H_A and H_P at defocus −30 … 16 u, an eighth of u apart,
+            times the response of a pixel; H_P also times 0.55 µm over the wavelength, since phase is stated at 0.55 µm.
         focal_shift_u: (3,) stage z at which each colour is sharp, in units of u.
     """
 

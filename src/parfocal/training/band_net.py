@@ -39,10 +39,11 @@ class BandNet(nn.Module):
         self.doubt = nn.Linear(size, 1)
 
     def standardise_by(self, pairs: Tensor) -> None:
-        """Take mean and deviation of each value from pairs (N, 16, 27); one that never changes counts for nothing."""
+        """Take mean and deviation of each value from pairs (N, 16, 27); one that never changes keeps its scale."""
         values = pairs.flatten(1)
+        deviation = values.std(dim=0)
         self.mean.copy_(values.mean(dim=0))
-        self.scale.copy_(1 / (values.std(dim=0) + 1e-2))
+        self.scale.copy_(torch.where(deviation > 1e-6, 1 / (deviation + 1e-2), 1.0))
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Defocus (N,) of pairs (N, 16, 27), in units of u."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.errors import FileError
 from parfocal.focus.bands import BANDS, COLOUR_PAIRS, LEAST_POWER, ROWS, bands, features_of
 from parfocal.merit import best_focus
 from parfocal.optics.objective import Objective
@@ -101,9 +103,19 @@ def draw_band_pairs(
 
 
 def read_band_pairs(path: Path) -> BandPairs:
-    """A shard."""
-    with np.load(path) as content:
-        return BandPairs(content["values"], content["defocus_u"])
+    """The pairs of a shard.
+
+    Raises:
+        FileError: if it is missing, damaged or of another kind.
+    """
+    try:
+        with np.load(path) as content:
+            pairs = BandPairs(content["values"], content["defocus_u"])
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        raise FileError(f"{path} is damaged: delete it, and it is made again ({error})") from error
+    if pairs.values.shape != (len(pairs), ROWS, BANDS):
+        raise FileError(f"{path} holds {pairs.values.shape}, not pairs of {ROWS} × {BANDS}: delete it")
+    return pairs
 
 
 def bands_of_chains(path: Path) -> Path:
@@ -197,7 +209,7 @@ def _draw_scene(
         return None
     values = np.stack([features_of(pair, delta_u) for pair in means])
     values[:, 3:6], values[:, 9:15] = np.clip(values[:, 3:6], -1, 1), np.clip(values[:, 9:15], -1, 1)
-    return BandPairs(values.reshape(-1, ROWS, BANDS), defocus_u.astype(np.float32))
+    return BandPairs(values, defocus_u.astype(np.float32))
 
 
 def _random_defocus_u(rng: np.random.Generator) -> NDArray[np.float64]:

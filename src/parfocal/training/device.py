@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import torch
 
 from parfocal.errors import SettingsError
@@ -29,3 +30,8 @@ def choose_device(name: str | None = None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise SettingsError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
     return device
+
+
+def seed_torch(*place: int) -> None:
+    """Give a batch, named by these numbers, randomness of its own: a training that was killed goes on as it would."""
+    torch.manual_seed(int(np.random.default_rng(place).integers(2**31)))

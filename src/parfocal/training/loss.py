@@ -31,6 +31,21 @@ def sample_weight(defocus: Tensor, sd: Tensor, *, by_distance: bool) -> Tensor:
     return sd * distance_weight(defocus) if by_distance else sd
 
 
+_ROUND_U = 0.1
+"""Errors below this hardly count as larger than zero: labels are not better."""
+
+
+def doubting_loss(predicted: Tensor, doubt: Tensor, defocus: Tensor) -> Tensor:
+    """Mean over a minibatch of −log of a Laplace density of width `doubt`, weighted by equation 2.
+
+    All (N,), in units of u. Where the network doubts, its error counts less and the doubt itself costs; least where
+    the doubt is the mean |error| that is to be expected.
+    """
+    error = torch.sqrt((predicted - defocus) ** 2 + _ROUND_U**2)
+    weight = distance_weight(defocus)
+    return (weight * (error / doubt + torch.log(doubt))).sum() / weight.sum()
+
+
 def weighted_loss(
     predicted: Tensor, defocus: Tensor, sd: Tensor, *, by_distance: bool, per_sample: str = "huber"
 ) -> Tensor:

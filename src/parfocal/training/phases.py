@@ -21,11 +21,12 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.focus.difference import PREPARATIONS
 from parfocal.stacks.public import split_by_slide
 from parfocal.stacks.stack import FocalStack
-from parfocal.training.band_net import BandNet
+from parfocal.training.band_net import BandNet, WithDoubt
 from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
 from parfocal.training.curves import draw_curves, log_scalars
+from parfocal.training.device import seed_torch
 from parfocal.training.export import export_onnx
-from parfocal.training.loss import sample_weight, weighted_loss
+from parfocal.training.loss import doubting_loss, sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.pairs import Pair, cut, objective_of, pairs_of, usable
 from parfocal.training.recipe import PaperRecipe
@@ -191,7 +192,7 @@ class _Run:
         optimiser = torch.optim.SGD(self._net.parameters(), lr=place.first_rate, momentum=recipe.momentum)
         if optimiser_state is not None:
             optimiser.load_state_dict(optimiser_state)
-        limit, together = recipe.max_epochs or math.inf, self._team.together(self._net, self._device)
+        limit, together = recipe.max_epochs or math.inf, self._team.together(_with_all(self._net), self._device)
         while place.epoch < limit and place.epoch - 1 - place.best_epoch < recipe.patience:
             rate = place.first_rate * 0.5 ** (place.epoch // recipe.halve_every)
             for group in optimiser.param_groups:
@@ -222,8 +223,14 @@ class _Run:
         for chosen in batches[place.batch :]:
             patches, defocus_um, sd = self._batch([self._fresh[index] for index in self._team.share(chosen)])
             by_distance = place.phase == _PHASES
-            loss = weighted_loss(together(patches), defocus_um, sd, by_distance=by_distance)
+            seed_torch(recipe.seed, place.phase, place.epoch, place.batch, self._team.rank)
+            told, doubt_u = together(patches), None
+            if isinstance(told, tuple):
+                told, doubt_u = told
+            loss = weighted_loss(told, defocus_um, sd, by_distance=by_distance)
             loss = loss * self._team.part_of(sample_weight(defocus_um, sd, by_distance=by_distance).sum())
+            if doubt_u is not None:  # it follows what the paper's loss makes of the prediction
+                loss = loss + doubting_loss(told.detach() / self._unit_um, doubt_u, defocus_um / self._unit_um)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -280,6 +287,8 @@ def _start(
     """Network in µm, place and optimiser's state: of the checkpoint if there is one, else of a beginning."""
     torch.manual_seed(recipe.seed)
     net = _new_network(recipe)
+    if begin_from is None and recipe.input == "bands":
+        raise SettingsError("a network on bands is not begun on z-stacks: say with --from which to train further")
     if begin_from is not None:
         known = read_network(begin_from)
         if known.settings != net.settings:
@@ -291,6 +300,11 @@ def _start(
         return net, _Place(first_rate=recipe.learning_rate), None
     net.load_state_dict(state["net"])
     return net, _Place(**state["place"]), state["optimiser"]
+
+
+def _with_all(net: FocusNet | BandNet) -> nn.Module:
+    """What is trained of a network: all that it says."""
+    return WithDoubt(net) if isinstance(net, BandNet) else net
 
 
 def _new_network(recipe: PaperRecipe) -> FocusNet | BandNet:

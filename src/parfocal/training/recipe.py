@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -10,11 +9,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from parfocal.errors import FileError, SettingsError
+from parfocal.focus.bands import PATCH_PX as BANDS_PATCH_PX
 
 InputName = Literal[
     "difference", "contrast", "difference-unfiltered", "difference-unscaled", "difference-raw", "colour", "spectral"
 ]
 """Inputs that are images; `bands` is not one."""
+
+
+_LARGEST_DELTA_U = 5.0
 
 
 class _Table(BaseModel):
@@ -55,8 +58,8 @@ class SynthesisSettings(_Table):
     @classmethod
     def _is_a_range(cls, delta_u: tuple[float, float]) -> tuple[float, float]:
         low, high = delta_u
-        if not 0 < low <= high < math.inf:
-            raise ValueError("Δ must be two finite numbers above 0, the smaller one first")
+        if not 0 < low <= high <= _LARGEST_DELTA_U:
+            raise ValueError(f"Δ must be two numbers above 0 and at most {_LARGEST_DELTA_U:g} u, the smaller one first")
         return delta_u
 
 
@@ -183,8 +186,18 @@ class PaperRecipe(_Table):
     max_epochs: int | None = Field(default=None, ge=1)
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
 
+    @model_validator(mode="after")
+    def _bands_have_their_patch(self) -> PaperRecipe:
+        if self.input == "bands" and self.patch_px != BANDS_PATCH_PX:
+            raise ValueError(f"bands are of patches of {BANDS_PATCH_PX} px, not of {self.patch_px} px")
+        return self
 
-_KINDS: dict[object, type[Recipe | PaperRecipe | BandsRecipe]] = {None: Recipe, "bands": BandsRecipe}
+
+_KINDS: dict[str | None, type[Recipe | PaperRecipe | BandsRecipe]] = {
+    None: Recipe,
+    "paper": PaperRecipe,
+    "bands": BandsRecipe,
+}
 
 
 def read_recipe(path: Path) -> Recipe | PaperRecipe | BandsRecipe:
@@ -200,8 +213,11 @@ def read_recipe(path: Path) -> Recipe | PaperRecipe | BandsRecipe:
         raise FileError(f"recipe {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"recipe {path} is not TOML: {error}") from error
+    schedule = table.get("schedule")
+    if not isinstance(schedule, str | None) or schedule not in _KINDS:
+        raise SettingsError(f"recipe {path}: schedule {schedule!r} is not 'paper' or 'bands', nor left out")
     try:
-        return _KINDS.get(table.get("schedule"), PaperRecipe).model_validate(table)
+        return _KINDS[schedule].model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -20,6 +20,21 @@ Progress = Callable[[str, int, int, str], None]
 """Called with what is being done, how much of it is done, of how much, and a remark."""
 
 
+def make_folders(out: Path, pairs: Path | None) -> Path:
+    """Make the folder of a training and that of its pairs, `out`/pairs unless told, and return the latter.
+
+    Raises:
+        FileError: if one cannot be made.
+    """
+    pairs = pairs or out / "pairs"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        pairs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"training folder {error.filename} cannot be made: {error.strerror}") from error
+    return pairs
+
+
 def claim_pairs(folder: Path, recipe: Recipe | BandsRecipe) -> None:
     """Write beside the pairs what fixes them, or check that those which are there are the recipe's.
 

@@ -120,7 +120,9 @@ def synthesise(
     for index in range(specimens):
         frames[index], known[index, :-1], known[index, -1] = _chain(rng, textures, objectives, delta_u)
     frames.flush()
-    np.save(labels, known)
+    aside = labels.with_suffix(".new.npy")
+    np.save(aside, known)
+    aside.replace(labels)
     return path
 
 

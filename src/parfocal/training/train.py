@@ -17,14 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from parfocal.errors import FileError
 from parfocal.focus.difference import PREPARATIONS
 from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
 from parfocal.training.export import export_onnx
 from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
-from parfocal.training.shards import Progress, claim_pairs, find_textures, render_all
+from parfocal.training.shards import Progress, claim_pairs, find_textures, make_folders, render_all
 from parfocal.training.synthesis import Chains
 from parfocal.training.team import ALONE, Team
 
@@ -78,12 +77,7 @@ def train(
         FileError: if the folder cannot be written or holds the checkpoint of another recipe, or a texture is missing.
         SettingsError: if the pairs in their folder are those of another seed or synthesis.
     """
-    pairs = pairs or out / "pairs"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        pairs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"training folder {error.filename} cannot be made: {error.strerror}") from error
+    pairs = make_folders(out, pairs)
     net, place, optimiser_state = _start(recipe, out)
     if team.leads:
         claim_pairs(pairs, recipe)

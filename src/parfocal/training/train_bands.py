@@ -14,20 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parfocal.errors import FileError
 from parfocal.training.band_net import BandNet
 from parfocal.training.band_pairs import BandPairs
 from parfocal.training.checkpoint import read_checkpoint, write_checkpoint
+from parfocal.training.device import seed_torch
 from parfocal.training.export import export_onnx
-from parfocal.training.loss import distance_weight
+from parfocal.training.loss import doubting_loss
 from parfocal.training.model import ModelSettings
 from parfocal.training.recipe import BandsRecipe
-from parfocal.training.shards import Progress, bands_of_all, claim_pairs, draw_all, find_textures
+from parfocal.training.shards import Progress, bands_of_all, claim_pairs, draw_all, find_textures, make_folders
 from parfocal.training.train import Validation, schedule
 
 _CHECKPOINT_EVERY_S = 120.0
-_ROUND_U = 0.1
-"""Errors below this hardly count as larger than zero: labels are not better."""
 
 
 @dataclass
@@ -65,12 +63,7 @@ def train_bands(
         FileError: if the folder cannot be written or holds the checkpoint of another recipe, or a texture is missing.
         SettingsError: if the pairs in their folder are those of another seed or synthesis.
     """
-    pairs = pairs or out / "pairs"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        pairs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"training folder {error.filename} cannot be made: {error.strerror}") from error
+    pairs = make_folders(out, pairs)
     state = read_checkpoint(out, recipe)
     claim_pairs(pairs, recipe)
     images, held_out = find_textures(recipe, textures), recipe.synthesis.validation_shards
@@ -85,17 +78,6 @@ def train_bands(
     run.train(state)
     provenance = {"history": run.place.history, "recipe": recipe.model_dump(mode="json")}
     return export_onnx(net, out / "network.onnx", provenance, delta_u=recipe.synthesis.delta_u)
-
-
-def doubting_loss(predicted: Tensor, doubt: Tensor, defocus: Tensor) -> Tensor:
-    """Mean over a minibatch of −log of a Laplace density of width `doubt`, weighted by equation 2.
-
-    All (N,), in units of u. Where the network doubts, its error counts less and the doubt itself costs; least where
-    the doubt is the mean |error| that is to be expected.
-    """
-    error = torch.sqrt((predicted - defocus) ** 2 + _ROUND_U**2)
-    weight = distance_weight(defocus)
-    return (weight * (error / doubt + torch.log(doubt))).sum() / weight.sum()
 
 
 class _Run:
@@ -127,7 +109,7 @@ class _Run:
 
     def _epoch(self) -> None:
         recipe, place, saved_s = self._recipe, self.place, time.monotonic()
-        from_rendered = max(1, round(recipe.batch * recipe.rendered_share))
+        from_rendered = min(max(1, round(recipe.batch * recipe.rendered_share)), recipe.batch - 1)
         from_drawn = recipe.batch - from_rendered
         rng = np.random.default_rng((recipe.seed, place.epoch))
         order = torch.from_numpy(rng.permutation(len(self._drawn[1])))
@@ -137,8 +119,7 @@ class _Run:
             done = (place.epoch + place.batch / batches) / recipe.epochs
             for group in self._optimiser.param_groups:
                 group["lr"] = recipe.learning_rate * schedule(done)
-            # Each batch has randomness of its own, so that a training that was killed goes on as it would have.
-            torch.manual_seed(int(np.random.default_rng((recipe.seed, place.epoch, place.batch)).integers(2**31)))
+            seed_torch(recipe.seed, place.epoch, place.batch)
             chosen = order[place.batch * from_drawn : (place.batch + 1) * from_drawn]
             place.loss_sum += self._step(chosen, torch.randint(len(self._rendered[1]), (from_rendered,)))
             place.batch += 1

@@ -19,8 +19,8 @@ from parfocal.training.model import FocusNet, ModelSettings
 def read_network(path: Path) -> FocusNet | BandNet:
     """The network in an ONNX file of `export_onnx`, in units of u.
 
-    Its batch normalisation was folded into the convolutions: here it adds their biases, does nothing else, and has to
-    stay so (`freeze_statistics`) while training.
+    The batch normalisation of a convolutional network was folded into the convolutions: here it adds their biases, does
+    nothing else, and has to stay so (`freeze_statistics`) while training.
 
     Raises:
         FileError: if the file is no network of Parfocal's own architecture.
