@@ -25,21 +25,37 @@ UNIT_UM = DRY_20X.canonical_z_um
 LEFT, RIGHT = 1, -1
 
 
-def write_network(path: Path, metadata: dict[str, str], patch_px: int = PATCH, input_name: str = "difference") -> Path:
+def write_network(
+    path: Path,
+    metadata: dict[str, str],
+    patch_px: int = PATCH,
+    input_name: str = "difference",
+    second_output: str | None = None,
+) -> Path:
+    """A second output says |defocus − 3|: 2 u where the first says 1, 4 u where it says −1."""
     pattern = np.zeros((3, patch_px, patch_px), np.float32)
     pattern[1, :, : patch_px // 2], pattern[1, :, patch_px // 2 :] = 1, -1
     weights = onnx.numpy_helper.from_array(pattern.reshape(-1, 1) / patch_px**2, "weights")
     axis = onnx.numpy_helper.from_array(np.array([1]), "axis")
+    three = onnx.numpy_helper.from_array(np.array(3, np.float32), "three")
+    nodes, outputs = [], ["defocus_u"]
+    if second_output:
+        outputs.append(second_output)
+        nodes = [
+            onnx.helper.make_node("Sub", ["defocus_u", "three"], ["less"]),
+            onnx.helper.make_node("Abs", ["less"], [second_output]),
+        ]
     graph = onnx.helper.make_graph(
         [
             onnx.helper.make_node("Flatten", [input_name], ["flat"]),
             onnx.helper.make_node("MatMul", ["flat", "weights"], ["column"]),
             onnx.helper.make_node("Squeeze", ["column", "axis"], ["defocus_u"]),
+            *nodes,
         ],
         "left-or-right",
         [onnx.helper.make_tensor_value_info(input_name, onnx.TensorProto.FLOAT, ["patches", 3, patch_px, patch_px])],
-        [onnx.helper.make_tensor_value_info("defocus_u", onnx.TensorProto.FLOAT, ["patches"])],
-        [weights, axis],
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["patches"]) for name in outputs],
+        [weights, axis, three],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     onnx.helper.set_model_props(model, metadata)
@@ -260,3 +276,27 @@ def test_a_file_above_64_mib_is_refused_unread(tmp_path: Path):
         file.truncate(65 * 2**20)
     with pytest.raises(FileError, match="has 65 MiB, more than 64 MiB"):
         open_network(path)
+
+
+class TestANetworkThatSaysItsDoubt:
+    def test_patches_vote_by_the_error_that_it_expects(self, tmp_path: Path):
+        contract = {"parfocal": json.dumps(CONTRACT)}
+        path = write_network(tmp_path / "network.onnx", contract, second_output="doubt_u")
+        prediction = at_20x(path).predict(FIRST, SECOND, DELTA_UM)
+        assert prediction.patch_detail == pytest.approx([1 / 4, 1 / 4, 1 / 4, 1 / 16], rel=1e-4)
+        assert prediction.doubt_um == pytest.approx((2 * 3 / 4 + 4 / 16) / (3 / 4 + 1 / 16) * UNIT_UM, rel=1e-4)
+
+    def test_another_second_output_is_not_taken_for_doubt(self, tmp_path: Path):
+        contract = {"parfocal": json.dumps(CONTRACT)}
+        path = write_network(tmp_path / "network.onnx", contract, second_output="features")
+        assert math.isnan(at_20x(path).predict(FIRST, SECOND, DELTA_UM).doubt_um)
+
+    def test_a_network_that_answers_more_than_one_number_a_patch_is_refused(self, tmp_path: Path):
+        path = write_network(tmp_path / "network.onnx", {"parfocal": json.dumps(CONTRACT)})
+        model = onnx.load(path)
+        model.graph.output[0].CopyFrom(
+            onnx.helper.make_tensor_value_info("column", onnx.TensorProto.FLOAT, ["patches", 1])
+        )
+        onnx.save(model, path)
+        with pytest.raises(FileError, match="not one number for each patch"):
+            open_network(path)
