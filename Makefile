@@ -1,7 +1,7 @@
 # make scan    scan the default simulated slide into first-slide/
 # make test    the default tests, without torch (under 5 minutes)
 # make check   everything that runs without hardware (under 18 minutes)
-# make train TEXTURES=DIR   train by the recipe of the shipped network (hours)
+# make train TEXTURES=DIR   make the shipped network again (an hour and a half on two cores)
 # make ablations TEXTURES=DIR   train and measure every recipe in runs/ablations (two hours)
 # make docs    the documentation as HTML, in docs/_build/html
 # make clean   remove what the other targets made, except the environment and training/
