@@ -59,7 +59,9 @@ class SynthesisSettings(_Table):
     def _is_a_range(cls, delta_u: tuple[float, float]) -> tuple[float, float]:
         low, high = delta_u
         if not 0 < low <= high <= _LARGEST_DELTA_U:
-            raise ValueError(f"Δ must be two finite numbers above 0, at most {_LARGEST_DELTA_U:g} u, the smaller first")
+            raise ValueError(
+                f"Δ must be two finite numbers above 0, at most {_LARGEST_DELTA_U:g} u, the smaller one first"
+            )
         return delta_u
 
 
