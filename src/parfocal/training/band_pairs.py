@@ -21,7 +21,15 @@ from parfocal.merit import best_focus
 from parfocal.optics.objective import Objective
 from parfocal.training.band_light import BandLight, draw_light
 from parfocal.training.band_specimens import FREQUENCY_OF_PART, MODES, PARTS, BandSpecimen, draw_specimen
-from parfocal.training.synthesis import DELTA_U, NO_TEXTURES, Textures, random_sensor_of_training, read_chains
+from parfocal.training.synthesis import (
+    DELTA_U,
+    GREY_SHARE,
+    NO_TEXTURES,
+    Textures,
+    made_grey,
+    random_sensor_of_training,
+    read_chains,
+)
 
 Array = NDArray[np.float32]
 
@@ -34,7 +42,7 @@ _WINDOW_LOSS = 2.25
 
 _FOCUS_REACH_U, _FOCUS_STEP_U = 9.0, 0.37
 _ARRIVAL_ERROR_U = (0.05, 0.35)  # at 20X/0.75 a stage that is 0.17 µm off has 0.21
-_JPEG_SHARE, _GREY_SHARE, _ANY_STAIN_SHARE = 0.4, 0.15, 0.5
+_JPEG_SHARE, _ANY_STAIN_SHARE = 0.4, 0.5
 _GREY_LEVELS = 255
 
 _band = np.repeat(np.arange(BANDS), PARTS)
@@ -130,8 +138,8 @@ def bands_of_chains(path: Path) -> Path:
     values, defocus_u = [], []
     for frames, row_u, delta_u in zip(chains.frames, chains.defocus_u, chains.delta_u, strict=True):
         seen = np.asarray(frames)
-        if rng.random() < _GREY_SHARE:
-            seen = np.repeat(seen.mean(axis=-1, keepdims=True).round().astype(np.uint8), 3, axis=-1)
+        if rng.random() < GREY_SHARE:
+            seen = made_grey(seen)
         values += [bands(first, second, float(delta_u)) for first, second in pairwise(seen)]
         defocus_u.append(row_u[1:])
     return _write(bands_path, np.stack(values), np.concatenate(defocus_u))
@@ -233,7 +241,7 @@ def _random_absorption(rng: np.random.Generator, specimen: BandSpecimen) -> NDAr
     else:
         other = specimen.absorption * rng.uniform(0.6, 1.4, (stains, 1)) + rng.uniform(-0.2, 0.2, (stains, 3))
         absorption = np.clip(other, 0.02, 1.4) * rng.uniform(0.5, 1.3)
-    if rng.random() < _GREY_SHARE:
+    if rng.random() < GREY_SHARE:
         absorption = np.repeat(absorption.mean(axis=1, keepdims=True), 3, axis=1)
     return np.asarray(absorption)
 

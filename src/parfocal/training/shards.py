@@ -14,7 +14,7 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.optics.objective import Objective
 from parfocal.training.band_pairs import BandPairs, bands_of_chains, draw_band_pairs, read_band_pairs
 from parfocal.training.recipe import BandsRecipe, Recipe, SynthesisSettings
-from parfocal.training.synthesis import OBJECTIVE_20X, Chains, Textures, read_chains, shard_path, synthesise
+from parfocal.training.synthesis import NO_TEXTURES, OBJECTIVE_20X, Chains, Textures, read_chains, synthesise
 
 Progress = Callable[[str, int, int, str], None]
 """Called with what is being done, how much of it is done, of how much, and a remark."""
@@ -65,7 +65,7 @@ def find_textures(recipe: Recipe | BandsRecipe, folder: Path | None) -> Textures
     """The recipe's textures, found in the folder."""
     settings = recipe.synthesis
     if not settings.textures:
-        return Textures()
+        return NO_TEXTURES
     if folder is None:
         raise FileError(
             f"the recipe makes specimens from {len(settings.textures)} images: say where with --textures DIR"
@@ -79,6 +79,10 @@ def find_textures(recipe: Recipe | BandsRecipe, folder: Path | None) -> Textures
 
 def render_all(recipe: Recipe | BandsRecipe, folder: Path, textures: Textures, progress: Progress) -> list[Chains]:
     """All rendered shards, made by one process per core."""
+    return [read_chains(path) for path in _render(recipe, folder, textures, progress)]
+
+
+def _render(recipe: Recipe | BandsRecipe, folder: Path, textures: Textures, progress: Progress) -> list[Path]:
     settings, lenses = recipe.synthesis, _lenses(recipe)
     jobs = [
         partial(
@@ -86,13 +90,12 @@ def render_all(recipe: Recipe | BandsRecipe, folder: Path, textures: Textures, p
         )
         for shard in range(settings.shards)
     ]
-    return [read_chains(path) for path in _made("rendering pairs", jobs, progress)]
+    return _made("rendering pairs", jobs, progress)
 
 
 def bands_of_all(recipe: BandsRecipe, folder: Path, textures: Textures, progress: Progress) -> list[BandPairs]:
     """The rendered shards as a network on bands is shown them."""
-    render_all(recipe, folder, textures, progress)
-    jobs = [partial(bands_of_chains, shard_path(folder, shard)) for shard in range(recipe.synthesis.shards)]
+    jobs = [partial(bands_of_chains, path) for path in _render(recipe, folder, textures, progress)]
     return [read_band_pairs(path) for path in _made("bands of rendered pairs", jobs, progress)]
 
 

@@ -46,6 +46,9 @@ _KIND_SHARE = {"he-tissue": 0.36, "leaves": 0.14, "blood-smear": 0.18, "gram-sme
 DELTA_U = (2.0, 3.2)
 """Smallest and largest distance of a pair, in units of u, unless a recipe says others."""
 
+GREY_SHARE = 0.15
+"""Share of the pairs that training makes grey."""
+
 _MIN_SD = 1.2
 _MOST_ARRIVAL_ERROR_U = 0.3
 _USUAL_SHARE, _ANY_STAIN_SHARE = 0.5, 0.3
@@ -124,6 +127,11 @@ def synthesise(
     np.save(aside, known)
     aside.replace(labels)
     return path
+
+
+def made_grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Frames (…, Y, X, 3) as a camera without colour would have them, of the same shape."""
+    return np.repeat(frames.mean(axis=-1, keepdims=True).round().astype(np.uint8), 3, axis=-1)
 
 
 def shard_path(folder: Path, shard: int) -> Path:

@@ -24,11 +24,10 @@ from parfocal.training.loss import sample_weight, weighted_loss
 from parfocal.training.model import FocusNet, ModelSettings
 from parfocal.training.recipe import Recipe, Stage
 from parfocal.training.shards import Progress, claim_pairs, find_textures, make_folders, render_all
-from parfocal.training.synthesis import Chains
+from parfocal.training.synthesis import GREY_SHARE, Chains, made_grey
 from parfocal.training.team import ALONE, Team
 
 _VALIDATION_STRIDE = 4
-_GREY_SHARE = 0.15
 _SPECTRUM_SHARE = 0.4
 
 
@@ -39,6 +38,13 @@ class Validation:
     mean_abs_u: float
     near_mean_abs_u: float
     wrong_direction: float
+
+    @staticmethod
+    def of(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> Validation:
+        """Of predicted and true defocus (N,), in units of u; directions count beyond 1 u of focus."""
+        error, near, far = np.abs(predicted - truth), np.abs(truth) <= 8, np.abs(truth) > 1
+        wrong = np.sign(predicted) != np.sign(truth)
+        return Validation(float(error.mean()), float(error[near].mean()), float(wrong[far].mean()))
 
 
 @dataclass
@@ -212,8 +218,8 @@ def _crop(pair: NDArray[np.uint8], patch_px: int, rng: np.random.Generator) -> N
     crop = np.rot90(pair[:, top : top + patch_px, left : left + patch_px], int(rng.integers(4)), axes=(1, 2))
     if rng.random() < 0.5:
         crop = crop[:, :, ::-1]
-    if rng.random() < _GREY_SHARE:
-        crop = np.repeat(crop.mean(axis=3, keepdims=True).round().astype(np.uint8), 3, axis=3)
+    if rng.random() < GREY_SHARE:
+        crop = made_grey(crop)
     return np.ascontiguousarray(crop)
 
 
@@ -232,7 +238,7 @@ def _change_spectrum(patch: NDArray[np.float32], rng: np.random.Generator) -> ND
 def validate(net: FocusNet, shards: list[Chains], preparation: str) -> Validation:
     """Error of a network on every fourth pair, the central crop of each; weights are not used."""
     net.eval()
-    size, errors, truth = net.settings.patch_px, [], []
+    size, predicted, truth = net.settings.patch_px, [], []
     known = np.concatenate([_pairs_of(chains, shard) for shard, chains in enumerate(shards)])[::_VALIDATION_STRIDE]
     with torch.no_grad():
         for chosen in np.array_split(known, -(-len(known) // 32)):
@@ -245,12 +251,8 @@ def validate(net: FocusNet, shards: list[Chains], preparation: str) -> Validatio
                 patches.append(PREPARATIONS[preparation](first, last, float(chains.delta_u[row])))
                 truth.append(chains.defocus_u[row, second])
             tensor = torch.from_numpy(np.stack(patches)).contiguous(memory_format=torch.channels_last)
-            errors.append(net(tensor.to(net.head.weight.device)).cpu().numpy())
-    defocus = np.array(truth)
-    error = np.concatenate(errors) - defocus
-    near, far = np.abs(defocus) <= 8, np.abs(defocus) > 1
-    wrong = np.sign(defocus + error) != np.sign(defocus)
-    return Validation(float(np.abs(error).mean()), float(np.abs(error[near]).mean()), float(wrong[far].mean()))
+            predicted.append(net(tensor.to(net.head.weight.device)).cpu().numpy())
+    return Validation.of(np.concatenate(predicted), np.array(truth))
 
 
 def _save(net: FocusNet, optimiser: torch.optim.Optimizer, place: _Place, recipe: Recipe, out: Path) -> None:
