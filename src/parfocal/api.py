@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,8 @@ from parfocal.focus.controller import FocusResult
 from parfocal.focus.controller import focus_field as _focus_field
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import initial_focus
+from parfocal.scan.collect import Collected, CollectSettings
+from parfocal.scan.collect import collect as _collect
 from parfocal.scan.pictures import FOCUS_PICTURE, draw_focus
 from parfocal.scan.plan import ScanPlan, plan_scan
 from parfocal.scan.report import TruthLedger, build_report, write_report
@@ -26,7 +29,7 @@ from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
 from parfocal.stacks.recorded import read_stack
 
-__all__ = ["Instrument", "Slide", "focus_field", "open_microscope", "scan"]
+__all__ = ["Instrument", "Slide", "collect", "focus_field", "open_microscope", "scan"]
 
 DEFAULT_AREA_MM = (2.0, 2.0)
 
@@ -102,6 +105,46 @@ def scan(
     report = build_report(fields, summary, stitched, truths, time.monotonic() - began_s)
     write_report(folder, report)
     return report
+
+
+def collect(
+    instrument: Instrument,
+    out: Path | str,
+    area_mm: tuple[float, float] = DEFAULT_AREA_MM,
+    *,
+    wanted: CollectSettings | None = None,
+    slide: str | None = None,
+    on_progress: OnStitch | None = None,
+) -> tuple[Collected, ...]:
+    """Record focal stacks of a slide, to train on (paper, section 4.2). What is there already stays.
+
+    Args:
+        instrument: an opened instrument.
+        out: folder for the stacks, of one slide or several.
+        area_mm: (width, height) around the stage's origin over which the places are spread, in mm.
+        wanted: which stacks; ten, ±25 µm in steps of 1 µm, if None.
+        slide: the slide's name, which training does not split; specimen and seed if None.
+        on_progress: called with what, how many are done, how many there are.
+
+    Returns:
+        The stacks that were recorded now.
+
+    Raises:
+        SettingsError: if the area does not fit the stage, or the settings do not fit it; nothing has moved.
+        FileError: if the folder holds something else, or cannot be written.
+        ScanStoppedError: if it ends early; whole stacks are kept, and the same call goes on.
+    """
+    camera, settings = instrument.microscope.camera, instrument.settings
+    limits_um = _compensated_limits(instrument)
+    plan = plan_scan(area_mm, camera.frame_shape, camera.pixel_size_um, settings.neighbour_error_um, limits_um)
+    name = slide_name(instrument) if slide is None else slide
+    return _collect(instrument.microscope, settings, wanted or CollectSettings(), plan, Path(out), name, on_progress)
+
+
+def slide_name(instrument: Instrument) -> str:
+    """Name of what lies under an instrument, fit for a file: the specimen's, or its image's, and the seed."""
+    specimen = Path(instrument.specimen).stem if ":" in instrument.specimen else instrument.specimen
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{specimen}-{instrument.seed}").strip("-")[-60:].strip("-")
 
 
 def _compensated_limits(instrument: Instrument) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -34,11 +34,14 @@ class _Area(click.ParamType[tuple[float, float]]):
         return width, height
 
 
+AREA = _Area()
+
+
 @click.command()
 @click.argument("microscope")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the result; new or empty.")
 @click.option("--specimen", default="he-tissue", show_default=True, help="Sample's name, or image:PATH (see below).")
-@click.option("--area", type=_Area(), default=(2.0, 2.0), help="Width and height in mm.  [default: 2x2]")
+@click.option("--area", type=AREA, default=(2.0, 2.0), help="Width and height in mm.  [default: 2x2]")
 @network_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier scan in the folder.")

@@ -59,14 +59,24 @@ def find_label(stack: FocalStack, merit: str = "tenengrad") -> FocusLabel:
     if len(stack.z) < _FEWEST_PLANES:
         raise SettingsError(f"stack {stack.name} has {len(stack.z)} planes: a curve needs at least {_FEWEST_PLANES}")
     z = np.array(stack.z)
-    score = np.array([MERITS[merit](stack.plane(index)) for index in range(z.size)])
+    return judge_curve(z, np.array([MERITS[merit](stack.plane(index)) for index in range(z.size)]), stack.z_unit)
+
+
+def judge_curve(z: Array, score: Array, z_unit: str = "um") -> FocusLabel:
+    """The label that a curve gives, and the doubts about it.
+
+    Args:
+        z: (N,) positions of at least three planes, rising.
+        score: (N,) figure of merit.
+        z_unit: of `z`, for the words.
+    """
     best, suspected = int(np.argmax(score)), false_peaks(score)
     doubts = []
     if best in (0, z.size - 1):
         doubts.append(f"the best plane is the {'lowest' if best == 0 else 'highest'} one: the focus may lie beyond")
     if suspected:
         places = ", ".join(f"{z[index]:g}" for index in suspected)
-        doubts.append(f"another peak at {places} {stack.z_unit}")
+        doubts.append(f"another peak at {places} {z_unit}")
     if np.ptp(score) <= _FLAT * score.max():
         doubts.append(f"the curve is flat: it changes by {np.ptp(score) / max(score.max(), 1e-12):.1%}")
     return FocusLabel(best_focus(z, score), z, score, tuple(float(z[index]) for index in suspected), tuple(doubts))
