@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from parfocal.stacks.protocol import LensName, Protocol
     from parfocal.stacks.simulated import Renderer
 
+_SHIPPED = "shipped"
+"""Stands for the network that comes with Parfocal."""
+
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
 @click.option("--pairs", type=click.Path(path_type=Path), help="Folder of rendered pairs; OUT/pairs unless told.")
 @click.option("--stacks", type=click.Path(path_type=Path), help="Stacks to train on, for a recipe by the paper.")
 @click.option(
-    "--from", "begin_from", type=click.Path(path_type=Path), help="Network file to train further on --stacks."
+    "--from",
+    "begin_from",
+    type=click.Path(path_type=Path),
+    help="Network to train further on --stacks: a file, or shipped.",
 )
 @click.option("--resume", is_flag=True, help="Go on from OUT's checkpoint, and refuse to begin anew if there is none.")
 @click.option("--device", help="Where to train, such as cpu or cuda:1; the fastest there is unless told.")
@@ -61,8 +67,9 @@ def train(
       torchrun --nproc-per-node 2 -m parfocal train runs/first-network.toml --out training
       parfocal train runs/paper.toml --stacks jiang-2018 --out paper
       parfocal train runs/paper.toml --stacks jiang-2018 --out paper --resume
-      parfocal train runs/fine-tune.toml --stacks my-stacks --from network.onnx --out mine
+      parfocal train runs/fine-tune.toml --stacks my-stacks --from shipped --out mine
     """
+    from parfocal.config import shipped_network
     from parfocal.training.recipe import BandsRecipe, PaperRecipe, read_recipe
 
     settings = read_recipe(recipe)
@@ -87,6 +94,7 @@ def train(
                 if pairs is not None or textures is not None:
                     raise SettingsError(f"{recipe} trains on z-stacks: --pairs and --textures do not apply")
                 part = read_training_stacks(stacks)
+                begin_from = shipped_network() if begin_from == Path(_SHIPPED) else begin_from
                 trained = train_by_phases(settings, part, out, bars.trained, where, begin_from, team)
                 network, told = trained.network, {} if trained.before is None else {"before": asdict(trained.before)}
                 told["held_out"] = asdict(trained.held_out)
