@@ -377,6 +377,26 @@ def test_unknown_option_and_missing_option(parfocal):
     assert "--outt" in err
 
 
+# Collecting
+
+
+def test_collecting_shows_each_curve_and_what_comes_next_and_goes_on(parfocal, small_toml, tmp_path):
+    out = tmp_path / "stacks"
+    arguments = ("collect", small_toml(), "--out", out, "--slide", "smear", *BLOOD, "--stacks", 1, "--range", 4)
+    code, told, err = parfocal(*arguments, "--area", "0.25x0.2")
+    assert (code, err) == (0, "")
+    assert re.search(r"^smear-01  [▁-█]{9}  peak at -?\d+\.\d\d µm: one clear peak$", told, re.MULTILINE)
+    assert "1 recorded now; 1 of 1 stacks of smear are in" in told
+    assert f"parfocal label {out}" in told
+    code, told, _ = parfocal(*arguments, "--area", "0.25x0.2", "--json")
+    assert (code, json.loads(told)["there"], json.loads(told)["recorded"]) == (0, 1, [])
+
+
+def test_collecting_into_a_folder_of_something_else(parfocal, small_toml, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    one_line(parfocal("collect", small_toml(), "--out", tmp_path, *BLOOD), str(tmp_path), "thesis.txt")
+
+
 # The benchmark of backlash
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,9 @@ def collect(
         name = api.slide_name(instrument) if slide is None else slide
         with Bars(quiet=as_json) as bars:
             made = api.collect(instrument, out, area, wanted=wanted, slide=name, on_progress=bars.stitched)
-    there = len(list(out.glob(f"{name}-*/stack.json")))
+    there = sum(
+        re.fullmatch(rf"{re.escape(name)}-\d+", file.parent.name) is not None for file in out.glob("*/stack.json")
+    )
     told = {"folder": str(out), "slide": name, "wanted": stacks, "there": there, "recorded": [_row(m) for m in made]}
     click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(made, out, name, there, stacks)))
 
@@ -93,7 +96,7 @@ def _lines(made: Sequence[Collected], out: Path, slide: str, there: int, wanted:
         + ("; ".join(stack.label.doubts) or "one clear peak")
         for stack in made
     ]
-    lines.append(f"{len(made)} stacks recorded, {there} of {wanted} of {slide} in {out}")
+    lines.append(f"{len(made)} recorded now; {there} of {wanted} stacks of {slide} are in {out}")
     if there < wanted:
         lines.append("No focus was found at more places: give a larger area.")
     doubtful = sum(bool(stack.label.doubts) for stack in made)
