@@ -108,6 +108,8 @@ class TestPairs:
             objective_of([stacks[1], other])
         with pytest.raises(SettingsError, match="numerical aperture"):
             objective_of([replace(stacks[0], optics=StackOptics())])
+        with pytest.raises(SettingsError, match="no stack is left to train on: parfocal label"):
+            objective_of([])
 
 
 class TestTwoPhases:

@@ -166,7 +166,8 @@ svg { width: 30rem; max-width: 100%; height: auto; display: block; }
 .planes label:has(:checked) { outline: 3px solid #27f; }
 .planes input { position: absolute; opacity: 0; }
 .planes input:focus-visible ~ img { outline: 3px solid #27f; }
-img { display: block; width: 11rem; height: auto; } img:hover { width: 20rem; }
+img { display: block; width: 11rem; height: auto; }
+img:hover { transform: scale(1.8); transform-origin: bottom; position: relative; z-index: 1; }
 p label { margin-right: 1.5rem; } pre { overflow-x: auto; }
 footer { position: fixed; inset: auto 0 0; padding: .5rem 1rem; background: Canvas; border-top: 1px solid #8888; }
 textarea { width: 100%; box-sizing: border-box; font: 13px monospace; }

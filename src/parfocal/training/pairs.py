@@ -66,6 +66,8 @@ def objective_of(stacks: Sequence[FocalStack]) -> Objective:
     Raises:
         SettingsError: if there is no stack, or they say different apertures or none.
     """
+    if not stacks:
+        raise SettingsError("no stack is left to train on: parfocal label says which are rejected or have no label yet")
     apertures = {(stack.optics.na, stack.optics.immersion_index) for stack in stacks}
     if len(apertures) != 1:
         raise SettingsError(f"training needs stacks of one objective, these {len(stacks)} have {len(apertures)}")
