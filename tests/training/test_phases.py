@@ -218,7 +218,9 @@ class TestTrainingFurther:
         recipe = read_recipe(Path(__file__).parents[2] / "runs" / "fine-tune.toml")
         assert read_network(shipped_network()).settings == phases._new_network(recipe).settings
 
-    def test_a_network_on_bands_learns_an_instrument_too(self, stacks, tmp_path: Path):
+    def test_a_network_on_bands_learns_an_instrument_too(self, stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        cuts: list[object] = []
+        monkeypatch.setattr(phases, "cut", lambda pair, size: (cuts.append(pair), cut(pair, size))[1])
         recipe = RECIPE.model_copy(update={"input": "bands", "alpha": 1.0, "patch_px": 224, "learning_rate": 1e-4})
         begin = export_onnx(phases._new_network(recipe), tmp_path / "begin.onnx", {})
         further = train_by_phases(recipe, stacks, tmp_path, silent, CPU, begin)
@@ -226,6 +228,7 @@ class TestTrainingFurther:
         session, contract = open_network(further.network)
         assert contract.input == "bands"
         assert [output.name for output in session.get_outputs()] == ["defocus_u", "doubt_u"]
+        assert len(cuts) == len(set(cuts))  # bands are the same in every epoch
 
 
 class TestGoingOn:

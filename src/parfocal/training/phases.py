@@ -173,6 +173,7 @@ class _Run:
         self._fresh, self._known = pairs
         self._unit_um = unit_um
         self.keeps_statistics = False
+        self._bands: dict[Pair, tuple[NDArray[np.float32], float]] = {}  # the same in every epoch, and 2 kB each
 
     def judge_start(self, place: _Place) -> None:
         """Let the weights that a phase begins with count as its best so far."""
@@ -243,14 +244,22 @@ class _Run:
                 saved_s = time.monotonic()
 
     def _batch(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor, Tensor]:
-        prepare, size = PREPARATIONS[self._recipe.input], self._recipe.patch_px
-        cuts = [cut(pair, size) for pair in pairs]
-        patches = [prepare(a, b, pair.delta_um / self._unit_um) for (a, b), pair in zip(cuts, pairs, strict=True)]
+        patches, sd = zip(*map(self._prepared, pairs), strict=True)
         return (
             torch.from_numpy(np.stack(patches)).to(self._device),
             torch.tensor([pair.defocus_um for pair in pairs], dtype=torch.float32, device=self._device),
-            torch.tensor([float(a.std()) for a, _ in cuts], dtype=torch.float32, device=self._device),
+            torch.tensor(sd, dtype=torch.float32, device=self._device),
         )
+
+    def _prepared(self, pair: Pair) -> tuple[NDArray[np.float32], float]:
+        """Input of the network, and the standard deviation of I1."""
+        if pair in self._bands:
+            return self._bands[pair]
+        first, second = cut(pair, self._recipe.patch_px)
+        known = PREPARATIONS[self._recipe.input](first, second, pair.delta_um / self._unit_um), float(first.std())
+        if self._recipe.input == "bands":
+            self._bands[pair] = known
+        return known
 
     def validate(self, phase: int) -> tuple[float, float, float]:
         """(loss by equation 3 over all held-out pairs, mean |error| in µm, share in the wrong direction)."""
