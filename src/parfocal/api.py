@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -13,11 +13,15 @@ from parfocal import __version__
 from parfocal.config import Instrument, open_microscope
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.replay import replay_microscope
-from parfocal.errors import InstrumentError
+from parfocal.errors import InstrumentError, SettingsError
 from parfocal.focus.controller import FocusResult
 from parfocal.focus.controller import focus_field as _focus_field
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import initial_focus
+from parfocal.scan.calibration.keep import calibrate_into, default_file
+from parfocal.scan.calibration.procedure import CalibrationPlan
+from parfocal.scan.calibration.progress import silent
+from parfocal.scan.calibration.record import STEP_NAMES, StepName
 from parfocal.scan.collect import Collected, CollectSettings
 from parfocal.scan.collect import collect as _collect
 from parfocal.scan.pictures import FOCUS_PICTURE, draw_focus
@@ -29,7 +33,7 @@ from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
 from parfocal.stacks.recorded import read_stack
 
-__all__ = ["Instrument", "Slide", "collect", "focus_field", "open_microscope", "scan"]
+__all__ = ["Instrument", "Slide", "calibrate", "collect", "focus_field", "open_microscope", "scan"]
 
 DEFAULT_AREA_MM = (2.0, 2.0)
 
@@ -171,6 +175,49 @@ def _header(instrument: Instrument, plan: ScanPlan, area_mm: tuple[float, float]
         columns=plan.columns,
         overlap=plan.overlap,
         settings={"area_mm": list(area_mm), **instrument.settings.to_json()},
+    )
+
+
+def calibrate(
+    instrument: Instrument,
+    steps: Sequence[str] | None = None,
+    out: Path | str | None = None,
+    *,
+    repeats: int = 10,
+    network: Path | None = None,
+    on_progress: OnStitch | None = None,
+) -> dict[str, Any]:
+    """Measure an instrument and keep the figures in a file (`open_microscope(…, calibration=FILE)` takes them over).
+
+    Args:
+        instrument: an opened instrument.
+        steps: of "backlash", "stage", "settle", "optics", "light", "noise", "start"; all of them if None.
+        out: the file; NAME.calibration.json in the working directory if None. Other steps in it are kept.
+        repeats: pairs of sweeps for the z backlash.
+        network: ONNX file for the steps noise and start; the shipped network if None.
+        on_progress: called with the step, how much of it is done, of how much.
+
+    Returns:
+        microscope, file, pictures, images and the figures: `backlash_um` with mean, sd and max, and so on.
+
+    Raises:
+        SettingsError: if a step is unknown, or the file is another instrument's; nothing has moved.
+        FileError: if the file cannot be read or written.
+        InstrumentError: if a step cannot be measured; those before it are kept.
+    """
+    for step in steps or ():
+        if step not in STEP_NAMES:
+            raise SettingsError(f"calibration step {step!r} is none of {', '.join(STEP_NAMES)}")
+    chosen: list[StepName] = [name for name in STEP_NAMES if steps is None or name in steps]
+    microscope = instrument.microscope
+    return calibrate_into(
+        default_file(microscope) if out is None else Path(out),
+        microscope,
+        instrument.settings,
+        lambda: instrument.predictor(network),
+        chosen,
+        CalibrationPlan(repeats),
+        on_progress or silent,
     )
 
 

@@ -33,6 +33,7 @@ from parfocal.optics.samples import SAMPLES, Appearance, make_sample
 from parfocal.optics.sensor import Sensor
 from parfocal.optics.specimen import Specimen, Topography
 from parfocal.optics.transfer import Illumination
+from parfocal.scan.calibration.record import apply_calibration, check_age, read_calibration
 from parfocal.scan.settings import ScanSettings
 
 DEFAULT_SPECIMEN = "he-tissue"
@@ -194,23 +195,38 @@ def specimen_names() -> list[str]:
     return list(SAMPLES)
 
 
-def open_microscope(name: str, specimen: str = DEFAULT_SPECIMEN, seed: int = 0) -> Instrument:
+def open_microscope(
+    name: str,
+    specimen: str = DEFAULT_SPECIMEN,
+    seed: int = 0,
+    *,
+    calibration: Path | str | None = None,
+    accept_stale: bool = False,
+) -> Instrument:
     """Open an instrument.
 
     Args:
         name: a built-in instrument's name, or the path of a TOML file.
         specimen: what lies under a simulated instrument: a sample's name, or image:PATH.
         seed: of the specimen and of the instrument's errors, 0 to 2³¹ − 1.
+        calibration: file of `parfocal calibrate`, whose figures take the place of the instrument's settings.
+        accept_stale: whether it may be older than 90 days.
 
     Raises:
-        FileError: if the TOML file or the specimen's image cannot be read.
-        SettingsError: if a setting is missing, unknown, out of range, or cannot work on this instrument.
+        FileError: if the TOML file, the specimen's image or the calibration cannot be read.
+        SettingsError: if a setting is missing, unknown, out of range, or cannot work on this instrument; if the
+            calibration is another instrument's, or stale.
     """
     if not 0 <= seed <= _MAX_SEED:
         raise SettingsError(f"seed {seed} is not between 0 and {_MAX_SEED}")
     file = _parse(name)
     settings = file.scan_settings()
     microscope, truth = _simulated(file, specimen, seed)
+    if calibration is not None:
+        measured = read_calibration(Path(calibration), microscope)
+        if not accept_stale:
+            check_age(measured)
+        settings = apply_calibration(settings, measured)
     return Instrument(microscope, settings, truth, specimen, seed)
 
 

@@ -44,6 +44,8 @@ AREA = _Area()
 @click.option("--area", type=AREA, default=(2.0, 2.0), help="Width and height in mm.  [default: 2x2]")
 @network_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="File of `parfocal calibrate` to go by.")
+@click.option("--accept-stale", is_flag=True, help="Even if the calibration is older than 90 days.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier scan in the folder.")
 @json_option
 def scan(
@@ -53,6 +55,8 @@ def scan(
     area: tuple[float, float],
     network: Path | None,
     seed: int,
+    calibration: Path | None,
+    accept_stale: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -74,7 +78,7 @@ def scan(
     from parfocal import api
 
     with terminable():
-        instrument = api.open_microscope(microscope, specimen, seed)
+        instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
         predictor = instrument.predictor(network)
         with Bars(quiet=as_json) as bars:
             report = api.scan(

@@ -7,6 +7,8 @@ surface that nine tenths of the blocks lie below.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +41,29 @@ def estimate_flatfield(folder: FieldsFolder, max_fields: int = 64) -> FlatField:
     Raises:
         FileError: if a frame cannot be read.
     """
-    height, width = folder.header.frame_shape
     count = min(len(folder.records), max_fields)
     if count < MIN_FIELDS:
-        return np.ones((height, width, 3), np.float32)
+        return np.ones((*folder.header.frame_shape, 3), np.float32)
     chosen = np.unique(np.linspace(0, len(folder.records) - 1, count).round().astype(int))
-    blocks = np.stack([_block_means(folder.frame(folder.records[i])) for i in chosen])  # (N, by, bx, 3)
-    degree = 4 if count >= _QUARTIC_FROM else 2
+    return fit_flatfield(folder.frame(folder.records[i]) for i in chosen)
+
+
+def fit_flatfield(frames: Iterable[Frame]) -> FlatField:
+    """Fit the relative illumination to frames of different places.
+
+    Args:
+        frames: uint8 (Y, X, 3) of one shape, one or more; below `MIN_FIELDS` of them the specimen is mistaken for it.
+
+    Returns:
+        float32 (Y, X, 3), mean 1 in each channel, at least 0.2.
+    """
+    height = width = 0
+    means = []
+    for frame in frames:
+        height, width = frame.shape[:2]
+        means.append(_block_means(frame))
+    blocks = np.stack(means)  # (N, by, bx, 3)
+    degree = 4 if len(blocks) >= _QUARTIC_FROM else 2
     rows, columns = _legendre(blocks.shape[1], degree), _legendre(blocks.shape[2], degree)
     terms = [np.outer(rows[:, i], columns[:, j]).ravel() for i, j in _orders(degree)]
     design = np.tile(np.stack(terms, axis=1), (len(blocks), 1))  # (N·by·bx, terms)

@@ -1,4 +1,4 @@
-"""What an instrument can tell about itself before a scan."""
+"""Before each scan: does the configured backlash close the slack?"""
 
 from __future__ import annotations
 
