@@ -397,6 +397,12 @@ def test_collecting_into_a_folder_of_something_else(parfocal, small_toml, tmp_pa
     one_line(parfocal("collect", small_toml(), "--out", tmp_path, *BLOOD), str(tmp_path), "thesis.txt")
 
 
+def test_collecting_by_a_calibration_that_is_not_there(parfocal, small_toml, tmp_path):
+    arguments = ("collect", small_toml(), "--out", tmp_path / "stacks", "--calibration", tmp_path / "small.json")
+    one_line(parfocal(*arguments), "small.json")
+    assert not (tmp_path / "stacks").exists()
+
+
 # The benchmark of backlash
 
 

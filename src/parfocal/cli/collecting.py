@@ -31,6 +31,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 @click.option(
     "--full-frame", is_flag=True, help="Keep all of each frame, instead of its centre at the network's scale."
 )
+@click.option("--calibration", type=click.Path(path_type=Path), help="File of `parfocal calibrate` to go by.")
+@click.option("--accept-stale", is_flag=True, help="Even if the calibration is older than 90 days.")
 @click.option("--specimen", default="he-tissue", show_default=True, help="Under a simulated microscope, as for scan.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @json_option
@@ -43,6 +45,8 @@ def collect(
     step_um: float,
     area: tuple[float, float],
     full_frame: bool,
+    calibration: Path | None,
+    accept_stale: bool,
     specimen: str,
     seed: int,
     as_json: bool,
@@ -65,7 +69,7 @@ def collect(
 
     wanted = CollectSettings(stacks=stacks, range_um=range_um, step_um=step_um, full_frame=full_frame)
     with terminable():
-        instrument = api.open_microscope(microscope, specimen, seed)
+        instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
         name = api.slide_name(instrument) if slide is None else slide
         with Bars(quiet=as_json) as bars:
             made = api.collect(instrument, out, area, wanted=wanted, slide=name, on_progress=bars.stitched)
