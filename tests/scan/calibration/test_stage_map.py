@@ -54,7 +54,8 @@ def test_two_um_that_do_not_repeat_leave_a_thousandth(seed):
 def test_the_error_that_it_states_is_the_error_that_it_makes():
     found = [fit_stage_map(lines(matrix_of(), error_um=2.0, seed=seed)) for seed in range(100)]
     off = np.array([one.pixel_size_um / 0.345 - 1 for one in found])
-    assert off.std() == pytest.approx(np.mean([one.error for one in found]), rel=0.3)
+    assert np.mean([one.stage_error_um for one in found]) == pytest.approx(2.0, rel=0.1)
+    assert off.std() == pytest.approx(np.mean([one.error for one in found]), rel=0.2)
 
 
 def test_a_stop_where_the_stage_slipped_does_not_count():

@@ -11,7 +11,7 @@ from typing import Any
 
 from parfocal import __version__
 from parfocal.devices.microscope import Microscope
-from parfocal.errors import FileError
+from parfocal.errors import FileError, SettingsError
 from parfocal.focus.predictor import Predictor
 from parfocal.scan.calibration.pictures import save_picture
 from parfocal.scan.calibration.procedure import CalibrationPlan, StepResult, run_steps
@@ -63,8 +63,7 @@ def calibrate_into(
     """
     if not file.parent.is_dir():
         raise FileError(f"{file.parent} is no folder")
-    known = read_calibration(file, microscope) if file.exists() else None
-    kept = known or Calibration(microscope=microscope.name, identity=identity_of(microscope))
+    kept = _begin(file, microscope)
     report: dict[str, Any] = {"microscope": microscope.name, "file": str(file), "pictures": [], "images": 0}
     with closing(run_steps(microscope, settings, predictor, steps, plan, on_progress)) as results:
         for result in results:
@@ -76,6 +75,16 @@ def calibrate_into(
             report["images"] += result.images
             report |= result.figures.model_dump(mode="json")
     return report
+
+
+def _begin(file: Path, microscope: Microscope) -> Calibration:
+    """What the file holds already, or nothing."""
+    if not file.exists():
+        return Calibration(microscope=microscope.name, identity=identity_of(microscope))
+    try:
+        return read_calibration(file, microscope)
+    except SettingsError as error:
+        raise SettingsError(f"{error}: choose another file with --out") from error
 
 
 def _dated(result: StepResult) -> dict[str, Any]:

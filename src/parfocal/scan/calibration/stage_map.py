@@ -14,6 +14,7 @@ from parfocal.errors import InstrumentError, SettingsError
 
 _FEWEST_STOPS = 3
 _HUBER = 1.345
+_HUBER_SHARE = 0.8214  # what Huber's weights leave of the variance of a normal error: 2 Φ(1.345) − 1
 _ITERATIONS = 30
 _NORMAL_MEDIAN = 0.6745  # of |x| for a standard normal x
 
@@ -118,7 +119,7 @@ def _centred(stage_um: NDArray[Any], origins: NDArray[Any]) -> NDArray[Any]:
 
 def _with_errors(matrix: NDArray[Any], design: NDArray[Any], off_px: NDArray[Any], weights: NDArray[Any]) -> StageMap:
     freedom = max(len(design) - design.shape[1], 1)
-    variance_px = float(np.sum(weights * off_px**2)) / freedom
+    variance_px = float(np.sum(weights * off_px**2)) / (freedom * _HUBER_SHARE)
     covariance = np.linalg.pinv(design.T @ (weights[:, None] * design))
     scale = math.sqrt(abs(float(np.linalg.det(matrix))))
     error = math.sqrt(variance_px * float(covariance[0, 0] + covariance[1, 1])) / (2 * scale)
