@@ -15,6 +15,7 @@ from parfocal.errors import SettingsError
 KEYS = {
     "version", "seed", "microscope", "specimen", "fields", "fields_empty", "fields_unsure", "images_total",
     "images_per_field", "modelled_time_s", "wall_time_s", "peak_memory_mib", "focus", "stitching", "slide",
+    "policy", "rescanned", "fields_in_doubt", "tissue_coverage", "out_of_focus",
 }  # fmt: skip
 FOCUS_KEYS = {
     "tissue_fields", "in_focus_fraction", "mean_abs_error_um", "p95_abs_error_um", "depth_of_field_um",
@@ -49,6 +50,32 @@ def test_the_report_says_what_was_scanned(scanned):
     assert report["version"] == parfocal.__version__
     assert (report["seed"], report["microscope"], report["specimen"]) == (3, "small", "blood-smear")
     assert (report["fields"], report["fields_empty"], report["fields_unsure"]) == (9, 0, 0)
+
+
+def test_the_report_says_how_it_was_scanned_and_what_is_in_doubt(scanned):
+    report, _ = scanned
+    assert (report["policy"], report["settings"]["everywhere"]) == ("surface", False)
+    assert report["rescanned"] == 0
+    assert report["fields_in_doubt"] == []
+    assert report["tissue_coverage"] == 1.0
+    assert set(report["out_of_focus"]) <= {str(index) for index in range(9)}
+    assert all(0 <= share <= 0.5 for share in report["out_of_focus"].values())
+
+
+def test_a_scan_goes_by_the_policy_that_is_asked_for(small_toml, tmp_path):
+    instrument = parfocal.open_microscope(small_toml(), "blood-smear", 3)
+    wanted = {"policy": "paper", "everywhere": True}
+    report = parfocal.scan(instrument, tmp_path, (0.1, 0.07), predictor=Knowing(instrument), **wanted)
+    assert report["policy"] == "paper"
+    assert {name: report["settings"][name] for name in wanted} == wanted
+    assert instrument.settings.policy == "surface"
+
+
+def test_a_policy_that_is_none_is_refused_before_anything_is_written(small_toml, tmp_path):
+    instrument = parfocal.open_microscope(small_toml(), "blood-smear")
+    with pytest.raises(SettingsError, match="unknown policy 'luck'"):
+        parfocal.scan(instrument, tmp_path / "slide", predictor=Knowing(instrument), policy="luck")
+    assert not (tmp_path / "slide").exists()
 
 
 def test_with_a_perfect_predictor_what_is_left_is_the_error_of_the_stage(scanned):

@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -95,7 +96,8 @@ def scanned(parfocal, use_predictor, small_toml, tmp_path):
 def test_a_scan_says_what_came_of_it_and_where_it_lies(scanned):
     (code, out, err), folder, instrument = scanned
     assert (code, err) == (0, "")
-    assert "4 fields, 0 empty, 0 in doubt" in out
+    assert "4 fields, 0 empty, 0 in doubt, 0 taken again" in out
+    assert "100.0% of the tissue fields visited" in out
     for name in ("slide.ome.tif", "overview.jpg", "focus.png", "report.json"):
         assert str(folder / name) in out
         assert (folder / name).is_file()
@@ -124,6 +126,42 @@ def test_overwrite_replaces_an_earlier_scan_and_nothing_else(parfocal, scanned, 
     assert code == 2
     assert "thesis.txt" in err
     assert (folder / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ((), {"policy": None, "everywhere": None}),
+        (("--policy", "paper", "--everywhere"), {"policy": "paper", "everywhere": True}),
+    ],
+)
+def test_policy_and_everywhere_reach_the_scan(
+    parfocal, use_predictor, small_toml, tmp_path, monkeypatch, options, wanted
+):
+    from parfocal import api
+    from parfocal.errors import ScanStoppedError
+
+    asked = []
+
+    def scan(instrument, out, area_mm, **how):
+        asked.append({name: how[name] for name in wanted})
+        raise ScanStoppedError("seen enough")
+
+    use_predictor(Knowing)
+    monkeypatch.setattr(api, "scan", scan)
+    code, _, _ = parfocal("scan", small_toml(), "--out", tmp_path, *options)
+    assert code == 3
+    assert asked == [wanted]
+
+
+def test_the_policies_of_the_command_line_are_those_that_there_are(parfocal, tmp_path):
+    from parfocal.cli.scanning import POLICIES
+    from parfocal.focus.policies import PolicyName
+
+    assert sorted(POLICIES) == sorted(get_args(PolicyName))
+    code, _, err = parfocal("scan", "--out", tmp_path, "--policy", "luck")
+    assert code == 2
+    assert "'luck' is not one of 'surface'" in err
 
 
 def test_info_describes_the_folder_and_the_slide(parfocal, scanned):

@@ -7,7 +7,7 @@ from parfocal.errors import FileError, InputError, SettingsError
 
 
 def test_the_built_in_instruments_are_those_that_the_documentation_names():
-    assert instrument_names() == ["simulated-20x", "simulated-40x"]
+    assert instrument_names() == ["paper-40x", "simulated-20x", "simulated-40x"]
 
 
 def test_simulated_20x_is_what_it_promises():
@@ -31,7 +31,29 @@ def test_simulated_40x_is_what_it_promises():
     assert microscope.depth_of_field_um == pytest.approx(1.43, abs=0.005)
 
 
-@pytest.mark.parametrize("name", ["simulated-20x", "simulated-40x"])
+def test_the_papers_instrument_is_what_it_promises():
+    instrument = open_microscope("paper-40x")
+    microscope = instrument.microscope
+    assert (microscope.objective.magnification, microscope.objective.na) == (40, 0.65)
+    assert microscope.camera.frame_shape[0] * microscope.camera.pixel_size_um == pytest.approx(320.0, abs=0.5)
+    assert instrument.settings.approach.delta_um == 3.0
+    assert microscope.decision_time_s == 0.015
+
+
+def test_by_default_a_scan_visits_the_tissue_and_goes_by_the_surface(small_toml):
+    settings = open_microscope(small_toml()).settings
+    assert (settings.policy, settings.everywhere) == ("surface", False)
+    assert (settings.arrival_error_um, settings.sure_of_dof) == (0.17, 0.14)
+
+
+def test_an_instruments_file_says_how_it_scans(small_toml):
+    table = '[scan]\npolicy = "paper"\neverywhere = true\narrival_error_um = 0.3\nsure_of_dof = 0.1\n[xy]'
+    settings = open_microscope(small_toml("[xy]", table)).settings
+    assert (settings.policy, settings.everywhere) == ("paper", True)
+    assert (settings.arrival_error_um, settings.sure_of_dof) == (0.3, 0.1)
+
+
+@pytest.mark.parametrize("name", instrument_names())
 def test_a_built_in_instrument_closes_the_slack_that_it_really_has(name):
     approach = open_microscope(name).settings.approach
     assert approach.backlash_um == 20.0
@@ -87,6 +109,9 @@ def test_an_unknown_specimen_names_the_known_ones(small_toml):
         (("delta_um = 2.0", "delta_mm = 0.002"), r"approach\.delta_"),
         (("delta_um = 2.0", ""), r"approach\.delta_um: Field required"),
         (("xy_backlash_um = 80.0", "xy_backlash_um = -1"), r"simulated\.xy_backlash_um: .* greater than or equal to 0"),
+        (("[xy]", '[scan]\npolicy = "luck"\n[xy]'), r"scan\.policy: .*'surface'.*got 'luck'"),
+        (("[xy]", "[scan]\narrival_error_um = 0.0\n[xy]"), r"scan\.arrival_error_um: .* greater than 0, got 0\.0"),
+        (("[xy]", "[scan]\nsure_of_dof = 0.7\n[xy]"), r"sure_of_dof 0\.7 is not a share above 0 and below 0\.5"),
         (("xy_backlash_um = 80.0", "condenser_ratio = 1.5"), r"condenser ratio 1\.5 is not above 0 and at most 1"),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Instrument", "Slide", "__version__", "collect", "focus_field", "open_microscope", "scan"]
+__all__ = ["Instrument", "Slide", "__version__", "collect", "focus_field", "open_microscope", "rescan", "scan"]
 
 if TYPE_CHECKING:
-    from parfocal.api import Instrument, Slide, collect, focus_field, open_microscope, scan
+    from parfocal.api import Instrument, Slide, collect, focus_field, open_microscope, rescan, scan
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from parfocal.devices.replay import replay_microscope
 from parfocal.errors import InstrumentError, SettingsError
 from parfocal.focus.controller import FocusResult
 from parfocal.focus.controller import focus_field as _focus_field
+from parfocal.focus.policies import PolicyName
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import initial_focus
 from parfocal.scan.calibration.keep import calibrate_into, default_file
@@ -26,14 +27,16 @@ from parfocal.scan.collect import Collected, CollectSettings
 from parfocal.scan.collect import collect as _collect
 from parfocal.scan.pictures import FOCUS_PICTURE, draw_focus
 from parfocal.scan.plan import ScanPlan, plan_scan
-from parfocal.scan.report import TruthLedger, build_report, write_report
+from parfocal.scan.report import FieldTruth, TruthLedger, amend_report, build_report, write_report
+from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
 from parfocal.scan.scanner import ScanProgress, scan_fields
+from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Verdict
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
 from parfocal.stacks.recorded import read_stack
 
-__all__ = ["Instrument", "Slide", "calibrate", "collect", "focus_field", "open_microscope", "scan"]
+__all__ = ["Instrument", "Slide", "calibrate", "collect", "focus_field", "open_microscope", "rescan", "scan"]
 
 DEFAULT_AREA_MM = (2.0, 2.0)
 
@@ -64,6 +67,8 @@ def scan(
     area_mm: tuple[float, float] = DEFAULT_AREA_MM,
     *,
     predictor: Predictor | None = None,
+    policy: PolicyName | None = None,
+    everywhere: bool | None = None,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
     on_stitch: OnStitch | None = None,
@@ -75,6 +80,8 @@ def scan(
         out: folder for fields, slide, report and pictures.
         area_mm: (width, height) around the stage's origin, in mm.
         predictor: defocus from pairs; the instrument's own network if None.
+        policy: how a field is brought into focus (`focus.policies`); as the instrument is set up if None.
+        everywhere: visit every field, not only tissue and its border; as the instrument is set up if None.
         overwrite: whether an earlier scan in the folder may be replaced.
         on_progress: called after each field.
         on_stitch: called while stitching with what, how many are done, how many there are.
@@ -88,11 +95,10 @@ def scan(
         ScanStoppedError: if the instrument fails or the scan is interrupted; the fields so far can be stitched.
     """
     began_s = time.monotonic()
+    instrument = replace(instrument, settings=_scanning(instrument.settings, policy, everywhere))
     microscope, settings, folder = instrument.microscope, instrument.settings, Path(out)
     predictor = predictor or instrument.predictor()
-    camera = microscope.camera
-    limits_um = _compensated_limits(instrument)
-    plan = plan_scan(area_mm, camera.frame_shape, camera.pixel_size_um, settings.neighbour_error_um, limits_um)
+    plan = _plan(instrument, area_mm)
     ledger = TruthLedger(instrument.truth) if instrument.truth else None
 
     def on_field(record: FieldRecord, progress: ScanProgress) -> None:
@@ -106,9 +112,100 @@ def scan(
     stitched = stitch(folder, on_stitch)
     fields, truths = FieldsFolder(folder), ledger.fields if ledger else []
     draw_focus(fields, {truth.index: truth.error_um for truth in truths if truth.is_tissue}, folder / FOCUS_PICTURE)
-    report = build_report(fields, summary, stitched, truths, time.monotonic() - began_s)
+    coverage = ledger.tissue_coverage(plan) if ledger else None
+    report = build_report(fields, summary, stitched, truths, time.monotonic() - began_s, coverage)
     write_report(folder, report)
     return report
+
+
+def rescan(
+    instrument: Instrument,
+    folder: Path | str,
+    fields: Sequence[int] | None = None,
+    *,
+    predictor: Predictor | None = None,
+    on_progress: OnProgress | None = None,
+    on_stitch: OnStitch | None = None,
+) -> dict[str, Any]:
+    """Take fields of a finished scan again, and make its slide and report anew.
+
+    Args:
+        instrument: the one that scanned, over the same slide, its stage in the same coordinates.
+        folder: of the scan.
+        fields: their numbers; those in doubt if None.
+        predictor: defocus from pairs; the instrument's own network if None.
+        on_progress: called after each field.
+        on_stitch: called while stitching with what, how many are done, how many there are.
+
+    Returns:
+        The report, as in `report.json`.
+
+    Raises:
+        SettingsError: if the scan is another instrument's or slide's, or a field is not in it; nothing has moved.
+        FileError: if the folder cannot be read or written.
+        ScanStoppedError: if the instrument fails or the command is interrupted; what was taken is kept.
+    """
+    began_s, began_modelled_s = time.monotonic(), instrument.microscope.clock.now_s
+    path = Path(folder)
+    before = FieldsFolder(path)
+    plan = _plan(instrument, tuple(before.header.settings["area_mm"]))
+    _check_same(instrument, before, plan)
+    report = read_report(before)
+    wanted = fields_in_doubt(before) if fields is None else sorted(set(fields))
+    if not wanted:
+        return report
+
+    def on_field(_: FieldRecord, progress: ScanProgress) -> None:
+        if on_progress:
+            on_progress(progress)
+
+    microscope, predictor = instrument.microscope, predictor or instrument.predictor()
+    run = rescan_fields(microscope, instrument.settings, predictor, plan, before, wanted, on_field, instrument.truth)
+    spent_s = microscope.clock.now_s - began_modelled_s
+    stitched, after = stitch(path, on_stitch), FieldsFolder(path)
+    truths = _truths(instrument, after)
+    draw_focus(after, {truth.index: truth.error_um for truth in truths if truth.is_tissue}, path / FOCUS_PICTURE)
+    report = amend_report(report, after, run, stitched, truths, spent_s, time.monotonic() - began_s)
+    write_report(path, report)
+    return report
+
+
+def _check_same(instrument: Instrument, folder: FieldsFolder, plan: ScanPlan) -> None:
+    """Raise unless the folder was scanned by this instrument over this slide."""
+    header = folder.header
+    for what, mine, theirs in (
+        ("instrument", instrument.microscope.name, header.microscope),
+        ("specimen", instrument.specimen, header.specimen),
+        ("seed", instrument.seed, header.seed),
+        ("plan of rows and columns", (plan.rows, plan.columns), (header.rows, header.columns)),
+    ):
+        if mine != theirs:
+            raise SettingsError(f"{folder.path}: its {what} was {theirs!r}, this one's is {mine!r}")
+
+
+def _truths(instrument: Instrument, folder: FieldsFolder) -> list[FieldTruth]:
+    """What a simulated instrument knows of the fields; nothing on a real one."""
+    if instrument.truth is None:
+        return []
+    ledger = TruthLedger(instrument.truth)
+    for record in folder.records:
+        ledger.add(record)
+    return ledger.fields
+
+
+def _plan(instrument: Instrument, area_mm: tuple[float, float]) -> ScanPlan:
+    """The fields that cover an area around the stage's origin."""
+    camera, settings = instrument.microscope.camera, instrument.settings
+    limits_um = _compensated_limits(instrument)
+    return plan_scan(area_mm, camera.frame_shape, camera.pixel_size_um, settings.neighbour_error_um, limits_um)
+
+
+def _scanning(settings: ScanSettings, policy: PolicyName | None, everywhere: bool | None) -> ScanSettings:
+    return replace(
+        settings,
+        policy=settings.policy if policy is None else policy,
+        everywhere=settings.everywhere if everywhere is None else everywhere,
+    )
 
 
 def collect(
@@ -138,9 +235,7 @@ def collect(
         FileError: if the folder holds something else, or cannot be written.
         ScanStoppedError: if it ends early; whole stacks are kept, and the same call goes on.
     """
-    camera, settings = instrument.microscope.camera, instrument.settings
-    limits_um = _compensated_limits(instrument)
-    plan = plan_scan(area_mm, camera.frame_shape, camera.pixel_size_um, settings.neighbour_error_um, limits_um)
+    settings, plan = instrument.settings, _plan(instrument, area_mm)
     name = slide_name(instrument) if slide is None else slide
     return _collect(instrument.microscope, settings, wanted or CollectSettings(), plan, Path(out), name, on_progress)
 

@@ -24,6 +24,7 @@ from parfocal.devices.simulated import (
 )
 from parfocal.errors import FileError, SettingsError
 from parfocal.focus.decision import FocusSettings
+from parfocal.focus.policies import PolicyName
 from parfocal.focus.predictor import FocusPredictor
 from parfocal.focus.search import SweepSettings
 from parfocal.optics.imaging import SlideOptics
@@ -136,6 +137,13 @@ class _XY(_Table):
     neighbour_error_um: _NotNegative = 0.0
 
 
+class _Scan(_Table):
+    policy: PolicyName = "surface"
+    everywhere: bool = False
+    arrival_error_um: _Positive = 0.17
+    sure_of_dof: _Positive = 0.14
+
+
 class _Simulated(_Table):
     """The truth about a simulated instrument, which its control code does not see."""
 
@@ -165,6 +173,7 @@ class _InstrumentFile(_Table):
     sweep: _Sweep
     focus: _Focus = Field(default_factory=_Focus)
     xy: _XY = Field(default_factory=_XY)
+    scan: _Scan = Field(default_factory=_Scan)
     simulated: _Simulated = Field(default_factory=_Simulated)
 
     def scan_settings(self) -> ScanSettings:
@@ -176,6 +185,7 @@ class _InstrumentFile(_Table):
             sweep=SweepSettings(**self.sweep.model_dump()),
             xy_backlash_um=self.xy.backlash_um,
             neighbour_error_um=self.xy.neighbour_error_um,
+            **self.scan.model_dump(),
         )
 
 

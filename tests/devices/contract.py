@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parfocal.devices.base import Camera, Clock, Lamp, XYStage, ZStage
-from parfocal.errors import LimitError
+from parfocal.errors import InstrumentError, LimitError
 
 
 class CameraContract:
@@ -115,3 +115,23 @@ class ClockContract:
         before_s = clock.now_s
         clock.spend(0.0)
         assert clock.now_s >= before_s
+
+    def test_together_does_everything(self, clock):
+        done = []
+        clock.together(lambda: done.append("sideways"), lambda: done.append("upward"), lambda: done.append("thought"))
+        assert sorted(done) == ["sideways", "thought", "upward"]
+
+    def test_together_with_nothing_to_do_takes_no_longer_than_that(self, clock):
+        before_s = clock.now_s
+        clock.together()
+        assert clock.now_s == pytest.approx(before_s, abs=0.1)
+
+    def test_together_ends_everything_before_the_first_error_is_raised(self, clock):
+        done = []
+
+        def fail(message):
+            raise InstrumentError(message)
+
+        with pytest.raises(InstrumentError, match="sideways"):
+            clock.together(lambda: fail("sideways"), lambda: done.append("upward"), lambda: fail("thought"))
+        assert done == ["upward"]

@@ -18,7 +18,7 @@ from parfocal.devices.simulated import (
     ZSettings,
     simulated_microscope,
 )
-from parfocal.errors import SettingsError
+from parfocal.errors import LimitError, SettingsError
 from parfocal.merit import best_focus, tenengrad
 from parfocal.optics.imaging import SlideOptics
 from parfocal.optics.objective import Objective
@@ -85,6 +85,46 @@ class TestVirtualClock(ClockContract):
         before_s = clock.now_s
         clock.spend(1.25)
         assert clock.now_s == pytest.approx(before_s + 1.25)
+
+    @pytest.mark.parametrize("times_s", [(0.06, 0.03, 0.01), (0.01, 0.03, 0.06), (0.02,), (0.0, 0.5)])
+    def test_things_done_together_take_as_long_as_the_longest(self, clock, times_s):
+        before_s, began_s = clock.now_s, []
+
+        def take(time_s):
+            began_s.append(clock.now_s)
+            clock.spend(time_s)
+
+        clock.together(*(lambda time_s=time_s: take(time_s) for time_s in times_s))
+        assert clock.now_s == pytest.approx(before_s + max(times_s))
+        assert set(began_s) == {before_s}
+
+    def test_things_done_together_within_one_of_them_count_as_one(self, clock):
+        before_s = clock.now_s
+
+        def both():
+            clock.together(lambda: clock.spend(0.2), lambda: clock.spend(0.3))
+            clock.spend(0.1)
+
+        clock.together(both, lambda: clock.spend(0.35))
+        assert clock.now_s == pytest.approx(before_s + 0.4)
+
+    def test_where_one_fails_the_others_still_take_their_time(self, clock):
+        before_s = clock.now_s
+
+        def fail():
+            clock.spend(0.1)
+            raise LimitError("x 9 µm is outside the limits")
+
+        with pytest.raises(LimitError):
+            clock.together(fail, lambda: clock.spend(0.4))
+        assert clock.now_s == pytest.approx(before_s + 0.4)
+
+    def test_stages_that_move_together_arrive_when_the_slower_one_does(self, microscope):
+        clock, xy, z = microscope.clock, microscope.xy, microscope.z
+        before_s = clock.now_s
+        clock.together(lambda: xy.move_to(100.0, 0.0), lambda: z.move_to(10.0))
+        assert clock.now_s - before_s == pytest.approx(0.060)
+        assert (xy.position_um, z.position_um) == ((100.0, 0.0), 10.0)
 
     def test_time_cannot_be_given_back(self, clock):
         with pytest.raises(SettingsError, match="-1 s"):

@@ -5,14 +5,15 @@ import json
 import pytest
 
 from parfocal.errors import FileError
+from parfocal.scan.plan import ScanPlan
 from parfocal.scan.report import FieldTruth, TruthLedger, focus_figures, images_per_field, peak_memory_mib, write_report
 from parfocal.slide.fields import FieldRecord
 
 DOF_UM = 1.2
 
 
-def record(index, verdict="focused", images=3, true_stage_um=(0.0, 0.0, 0.0)):
-    return FieldRecord(index, 0, index, 0.0, 0.0, 0.0, verdict, images, true_stage_um=true_stage_um)
+def record(index, verdict="focused", images=3, true_stage_um=(0.0, 0.0, 0.0), attempt=1):
+    return FieldRecord(index, 0, index, 0.0, 0.0, 0.0, verdict, images, true_stage_um=true_stage_um, attempt=attempt)
 
 
 def test_figures_of_five_fields_by_hand():
@@ -63,6 +64,13 @@ def test_images_per_field_without_the_truth_leaves_out_what_was_called_empty():
     assert images_per_field([record(0, "empty")], []) is None
 
 
+def test_images_of_every_attempt_count_for_the_field():
+    attempts = [record(0, images=1), record(1, images=1), record(1, images=4, attempt=2)]
+    truths = [FieldTruth(0, 0.0, True), FieldTruth(1, 0.0, True)]
+    assert images_per_field(attempts, truths) == pytest.approx(6 / 2)
+    assert images_per_field(attempts, []) == pytest.approx(6 / 2)
+
+
 class Slope:
     """Focus rises with x; everything right of x = 0 is tissue."""
 
@@ -81,6 +89,31 @@ def test_the_ledger_compares_true_z_with_best_focus_at_the_true_place():
     ledger.add(record(1, true_stage_um=(-100.0, 0.0, -2.0)))
     ledger.add(record(2, true_stage_um=None))
     assert ledger.fields == [FieldTruth(0, pytest.approx(0.25), True), FieldTruth(1, pytest.approx(-1.0), False)]
+
+
+def test_of_a_field_taken_again_the_ledger_keeps_the_last_attempt():
+    ledger = TruthLedger(Slope())
+    ledger.add(record(0, true_stage_um=(300.0, 0.0, 9.0)))
+    ledger.add(record(1, true_stage_um=(100.0, 0.0, 1.0)))
+    ledger.add(record(0, true_stage_um=(300.0, 0.0, 3.1), attempt=2))
+    assert {truth.index: truth.error_um for truth in ledger.fields} == {
+        0: pytest.approx(0.1), 1: pytest.approx(0.0)
+    }  # fmt: skip
+
+
+def test_coverage_is_the_share_of_the_tissue_fields_that_were_visited():
+    plan = ScanPlan((50.0, 0.0), 1, 4, (100.0, 100.0), 0.1)  # x −100, 0, 100, 200: two of tissue
+    ledger = TruthLedger(Slope())
+    assert ledger.tissue_coverage(plan) == 0.0
+    ledger.add(record(0, true_stage_um=(-100.0, 0.0, 0.0)))
+    ledger.add(record(3, true_stage_um=(200.0, 0.0, 0.0)))
+    assert ledger.tissue_coverage(plan) == 0.5
+    ledger.add(record(2, true_stage_um=(100.0, 0.0, 0.0)))
+    assert ledger.tissue_coverage(plan) == 1.0
+
+
+def test_where_there_is_no_tissue_nothing_can_be_covered():
+    assert TruthLedger(Slope()).tissue_coverage(ScanPlan((-500.0, 0.0), 1, 3, (100.0, 100.0), 0.1)) is None
 
 
 def test_a_report_that_cannot_be_written_says_where(tmp_path):

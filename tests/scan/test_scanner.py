@@ -5,11 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+import modelled
 from knowing import Knowing
 from parfocal.config import open_microscope
+from parfocal.devices.approach import lamp_lit
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError
+from parfocal.focus.policies import BySurface
+from parfocal.focus.search import SweepResult
 from parfocal.scan.plan import plan_scan
-from parfocal.scan.scanner import scan_fields
+from parfocal.scan.scanner import MOST_OUT, ScanRun, scan_fields
+from parfocal.scan.tissue import TissueMap
 from parfocal.slide.fields import FieldsFolder, FieldsHeader, FieldsWriter
 
 AREA_MM = (0.15, 0.1)
@@ -177,3 +182,214 @@ def test_an_empty_field_takes_the_pivots_z_and_is_marked(instrument, tmp_path):
     assert len({record.stage_z_um for record in records}) == 1
     assert all(record.images <= 3 for record in records)
     assert all(record.focus["focus_um"] is None for record in records)
+
+
+def modelled_run(scan, side, settings=None):
+    """A scan of the modelled instrument before its first field, and its plan."""
+    plan = modelled.square_plan(side)
+    run = ScanRun(scan.microscope, settings or modelled.paper_settings(), scan.eyes, plan, scan.truth)
+    first = next(iter(plan))
+    run.begin_at(first, scan.known_um(first))
+    return run, plan
+
+
+def no_sweep():
+    return SweepResult("found", 0.0, None, (0.0,), (1.0,), "known beforehand")
+
+
+class TestOrderOfTheVisit:
+    SIDE = 12
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def half_empty(cls):
+        """A slide whose right half is empty: the outcome, and whether a field (row, column) holds tissue."""
+        scan = modelled.modelled("half-empty", cls.SIDE)
+        return modelled.run(scan, cls.SIDE), lambda row, column: scan.slide.texture((row, column)) is not None
+
+    def test_sparse_fields_come_first(self, half_empty):
+        outcome, _ = half_empty
+        sparse = TissueMap(modelled.square_plan(self.SIDE)).sparse()
+        assert [record.index for record in outcome.attempts[: len(sparse)]] == [field.index for field in sparse]
+
+    def test_then_the_tissue_and_its_border_in_the_plans_order(self, half_empty):
+        outcome, holds_tissue = half_empty
+        sparse = len(TissueMap(modelled.square_plan(self.SIDE)).sparse())
+        then = [record for record in outcome.attempts[sparse:] if record.attempt == 1]
+        assert [record.index for record in then] == sorted(record.index for record in then)
+        visited = {(record.row, record.column) for record in outcome.last.values()}
+        tissue = {(row, col) for row in range(self.SIDE) for col in range(self.SIDE) if holds_tissue(row, col)}
+        border = {(row, col + 1) for row, col in tissue} - tissue
+        assert tissue | border <= visited
+        assert len(visited) < self.SIDE * (self.SIDE - 2)
+
+    def test_empty_fields_are_called_so_and_no_other(self, half_empty):
+        outcome, holds_tissue = half_empty
+        for record in outcome.last.values():
+            assert (record.verdict == "empty") != holds_tissue(record.row, record.column)
+
+    def test_everywhere_means_every_field_in_the_plans_order(self):
+        settings = replace(modelled.paper_settings(), everywhere=True)
+        outcome = modelled.run(modelled.modelled("half-empty", 6), 6, settings=settings)
+        firsts = [record.index for record in outcome.attempts if record.attempt == 1]
+        assert firsts == list(range(36))
+
+    def test_progress_knows_how_many_fields_are_worth_a_visit(self):
+        scan = modelled.modelled("half-empty", self.SIDE)
+        run, _ = modelled_run(scan, self.SIDE)
+        seen = []
+        with lamp_lit(scan.microscope.lamp):
+            for _ in run.fields():
+                seen.append(run.progress())
+        assert [progress.fields_done for progress in seen] == sorted(progress.fields_done for progress in seen)
+        assert all(progress.fields_done <= progress.fields <= len(modelled.square_plan(self.SIDE)) for progress in seen)
+        assert seen[-1].fields < 144
+        assert seen[-1].images == len(scan.microscope.camera.seen)
+
+
+class TestTakenAgain:
+    SIDE = 8
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def scanned(cls, tmp_path_factory):
+        """A scan in which the stage stood 2 µm too high for one field, unnoticed until others were seen."""
+        scan = modelled.modelled("tissue", cls.SIDE, seed=1)
+        wrong, off_um = 27, [0.0]
+        scan = modelled.with_z(scan, lambda: off_um[0])
+        run, plan = modelled_run(scan, cls.SIDE)
+        folder = tmp_path_factory.mktemp("again")
+        header = FieldsHeader(
+            version="0", seed=1, microscope="modelled", specimen="tissue", pixel_size_um=0.345, frame_shape=(1, 2),
+            magnification=40, na=0.65, immersion_index=1.0, depth_of_field_um=1.4, rows=plan.rows,
+            columns=plan.columns, overlap=plan.overlap,
+        )  # fmt: skip
+        order = list(TissueMap(plan).sparse())
+        order += [field for field in plan if field not in order]
+        with lamp_lit(scan.microscope.lamp), FieldsWriter(folder, header, frame_format="png") as writer:
+            for done, (record, frame) in enumerate(run.fields(), 1):
+                writer.put(record, frame)
+                off_um[0] = 2.0 if done < len(order) and order[done].index == wrong else 0.0
+        cls.seen = scan.microscope.camera.seen
+        return FieldsFolder(folder), run.summary(no_sweep()), wrong
+
+    def test_it_is_a_second_attempt_after_all_others(self, scanned):
+        fields, summary, _ = scanned
+        attempts = [record.attempt for record in fields.attempts]
+        assert attempts == sorted(attempts)
+        assert set(attempts) == {1, 2}
+        again = [record.index for record in fields.attempts if record.attempt == 2]
+        assert again == list(summary.rescanned) == sorted(again)
+
+    def test_it_has_another_frame_file(self, scanned):
+        fields, _, _ = scanned
+        files = [record.file for record in fields.attempts]
+        assert len(files) == len(set(files))
+        for record in fields.attempts:
+            assert fields.frame(record).shape == (1, 2, 3)
+            assert ("-2." in record.file) == (record.attempt == 2)
+
+    def test_the_last_attempt_counts(self, scanned):
+        fields, _, _ = scanned
+        assert len(fields.records) == self.SIDE**2
+        for record in fields.attempts:
+            if record.attempt == 2:
+                assert record in fields.records
+
+    def test_few_are_taken_again_and_their_focus_is_measured(self, scanned):
+        fields, summary, _ = scanned
+        assert len(summary.rescanned) <= 0.15 * self.SIDE**2
+        for record in fields.attempts:
+            if record.attempt == 2 and record.verdict == "focused":
+                assert record.focus["focus_um"] is not None
+
+    def test_what_is_believed_of_every_kept_frame_is_told(self, scanned):
+        fields, summary, _ = scanned
+        assert summary.policy == "surface"
+        assert set(summary.judgements) == {record.index for record in fields.records if record.verdict == "focused"}
+        doubted = {index for index, judged in summary.judgements.items() if judged.out_of_focus > MOST_OUT}
+        assert doubted <= set(summary.in_doubt)
+        assert summary.images == sum(record.images for record in fields.attempts)
+
+    def test_a_scan_is_recalled_from_its_folder_and_fields_that_are_named_are_taken_again(self, scanned):
+        before, _, _ = scanned
+        scan = modelled.modelled("tissue", self.SIDE, seed=1)
+        scan.microscope.camera.seen.extend(self.seen)
+        run, _ = modelled_run(scan, self.SIDE)
+        run.recall(before)
+        named = [3, 40]
+        with lamp_lit(scan.microscope.lamp):
+            taken = [record for record, _ in run.again(named)]
+        assert [record.index for record in taken] == named
+        earlier = {record.index: record.attempt for record in before.records}
+        for record in taken:
+            assert record.attempt == earlier[record.index] + 1
+            assert record.verdict == "focused"
+            assert record.focus["focus_um"] is not None
+            off_um = record.true_stage_um[2] - scan.slide.focus_um[record.row, record.column]
+            assert abs(off_um) <= scan.microscope.depth_of_field_um / 2
+
+    def test_the_papers_way_takes_nothing_again(self):
+        outcome = modelled.run(
+            modelled.modelled("tissue", 5), 5, settings=replace(modelled.paper_settings(), policy="paper")
+        )
+        assert {record.attempt for record in outcome.attempts} == {1}
+
+
+class TestTime:
+    """On the modelled clock: x and y step 60 ms, z a few µm in less, a frame 33 ms, a decision 15 ms."""
+
+    def begun_s(self, side=5, **settings):
+        """When x-y and z moves began, and when frames were done, with the outcome."""
+        scan = modelled.modelled("tilted", side)
+        microscope, begun = scan.microscope, {"xy": [], "z": [], "frame": []}
+        for name, device in (("xy", microscope.xy), ("z", microscope.z)):
+            move_to = device.move_to
+
+            def noted(*place, move_to=move_to, name=name):
+                begun[name].append(microscope.clock.now_s)
+                move_to(*place)
+
+            device.move_to = noted
+        snap = microscope.camera.snap
+
+        def snapped():
+            frame = snap()
+            begun["frame"].append(microscope.clock.now_s)
+            return frame
+
+        microscope.camera.snap = snapped
+        outcome = modelled.run(scan, side, settings=replace(modelled.paper_settings(), **settings))
+        return begun, outcome
+
+    @pytest.mark.parametrize("policy", ["surface", "paper"])
+    def test_x_y_and_z_move_together(self, policy):
+        begun, outcome = self.begun_s(policy=policy)
+        arrivals_s = begun["xy"][1:]  # the first move comes from below, in two
+        assert len(arrivals_s) == len(outcome.attempts)
+        assert len(set(arrivals_s[1:]) & set(begun["z"])) == len(arrivals_s) - 1
+
+    def test_a_field_of_one_image_takes_a_step_and_a_frame_and_thinking_takes_place_meanwhile(self):
+        begun, outcome = self.begun_s(side=7)
+        singles = [
+            (record, before_s, after_s)
+            for record, before_s, after_s in zip(outcome.attempts[1:], begun["xy"][2:], begun["xy"][3:], strict=False)
+            if record.images == 1
+        ]
+        assert len(singles) > 20
+        took_s = [after_s - before_s for _, before_s, after_s in singles]
+        assert min(took_s) == pytest.approx(0.060 + 0.033)
+        assert max(took_s) == pytest.approx(0.060 + 0.033 + 0.015)  # where neighbours were asked
+
+    def test_z_stands_at_the_first_image_when_x_and_y_arrive(self):
+        scan = modelled.modelled("tilted", 4)
+        approached, approach = [], BySurface.first_um
+
+        def noted(self, visit):
+            approached.append(approach(self, visit))
+            return approached[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(BySurface, "first_um", noted)
+            outcome = modelled.run(scan, 4)
+        assert {record.focus["trace"][0]["z_um"] for record in outcome.attempts} == set(approached)

@@ -271,3 +271,111 @@ def test_a_record_cannot_point_outside_the_folder(folder, path):
     read = FieldsFolder(folder)
     with pytest.raises(FileError, match="outside"):
         read.frame(replace(read.records[0], file=path))
+
+
+class TestAttempts:
+    """A field in doubt is taken again; both frames stay, and the last attempt counts."""
+
+    @pytest.fixture
+    def again(self, tmp_path):
+        with FieldsWriter(tmp_path, HEADER, frame_format="png") as writer:
+            writer.put(record(0), frame(10))
+            writer.put(record(1, verdict="unsure"), frame(20))
+            writer.put(record(2), frame(30))
+            writer.put(record(1, attempt=2), frame(40))
+        return FieldsFolder(tmp_path)
+
+    def test_each_has_a_frame_file_of_its_own(self, again):
+        names = sorted(path.name for path in (again.path / "frames").iterdir())
+        assert names == ["f00000.png", "f00001-2.png", "f00001.png", "f00002.png"]
+        for kept, value in zip(again.attempts, (10, 20, 30, 40), strict=True):
+            assert np.array_equal(again.frame(kept), frame(value))
+
+    def test_the_last_one_counts_and_all_are_told(self, again):
+        assert [(r.index, r.attempt) for r in again.records] == [(0, 1), (2, 1), (1, 2)]
+        assert [(r.index, r.attempt) for r in again.attempts] == [(0, 1), (1, 1), (2, 1), (1, 2)]
+        assert {r.verdict for r in again.records} == {"focused"}
+
+    def test_an_attempt_is_put_once(self, tmp_path):
+        with FieldsWriter(tmp_path, HEADER) as writer:
+            writer.put(record(0), frame())
+            writer.put(record(0, attempt=2), frame())
+            with pytest.raises(FileError, match="field 0 was already written"):
+                writer.put(record(0, attempt=2), frame())
+
+    def test_attempts_that_do_not_rise_are_refused_when_read(self, again):
+        path = again.path / "fields.jsonl"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines, lines[1]]) + "\n")
+        with pytest.raises(FileError, match="attempt 1 of field 1 occurs twice"):
+            FieldsFolder(again.path)
+
+    @pytest.mark.parametrize("attempt", [0, -1])
+    def test_they_count_from_one(self, attempt):
+        with pytest.raises(FileError, match=f"attempt {attempt} of field 0 is below 1"):
+            record(attempt=attempt)
+
+    def test_a_record_from_before_there_were_attempts_is_a_first_one(self, folder):
+        path = folder / "fields.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            del line["attempt"]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert {r.attempt for r in FieldsFolder(folder).records} == {1}
+
+    def test_frames_taken_again_are_a_scans_own_and_may_be_overwritten(self, again):
+        with FieldsWriter(again.path, HEADER, overwrite=True) as writer:
+            writer.put(record(3), frame())
+        assert [path.name for path in (again.path / "frames").iterdir()] == ["f00003.jpg"]
+
+    @pytest.mark.parametrize("name", ["f00001--2.png", "f00001-2-3.png", "f-.png", "g00001-2.png"])
+    def test_other_names_are_foreign(self, again, name):
+        (again.path / "frames" / name).write_text("precious")
+        with pytest.raises(FileError, match="not part of a scan"):
+            FieldsWriter(again.path, HEADER, overwrite=True)
+
+    def test_a_scan_stopped_while_a_field_is_taken_again_keeps_the_first_frame(self, again):
+        path = again.path / "fields.jsonl"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-30])
+        read = FieldsFolder(again.path)
+        assert [(r.index, r.attempt) for r in read.records] == [(0, 1), (1, 1), (2, 1)]
+        assert np.array_equal(read.frame(read.records[1]), frame(20))
+
+
+class TestReopened:
+    """Fields of a finished scan are taken again into the same folder."""
+
+    def test_further_attempts_are_added_and_what_was_there_stays(self, folder):
+        before = {path.name: path.read_bytes() for path in (folder / "frames").iterdir()}
+        with FieldsWriter.reopen(FieldsFolder(folder)) as writer:
+            writer.put(record(1, attempt=2), frame(200))
+        read = FieldsFolder(folder)
+        assert read.header == HEADER
+        assert [(r.index, r.attempt) for r in read.attempts] == [(0, 1), (1, 1), (2, 1), (1, 2)]
+        after = {path.name: path.read_bytes() for path in (folder / "frames").iterdir()}
+        assert before.items() <= after.items()
+        assert after.keys() - before.keys() == {"f00001-2.jpg"}
+
+    def test_frames_are_added_in_the_format_of_those_that_are_there(self, tmp_path):
+        with FieldsWriter(tmp_path, HEADER, frame_format="png") as writer:
+            writer.put(record(), frame(9))
+        with FieldsWriter.reopen(FieldsFolder(tmp_path)) as writer:
+            writer.put(record(attempt=2), frame(10))
+        read = FieldsFolder(tmp_path)
+        assert np.array_equal(read.frame(read.records[0]), frame(10))
+
+    def test_an_attempt_that_is_there_already_is_refused(self, folder):
+        with (
+            FieldsWriter.reopen(FieldsFolder(folder)) as writer,
+            pytest.raises(FileError, match="field 1 was already written"),
+        ):
+            writer.put(record(1), frame())
+        assert len(FieldsFolder(folder).attempts) == 3
+
+    def test_a_folder_whose_last_line_is_torn_is_refused(self, folder):
+        path = folder / "fields.jsonl"
+        path.write_bytes(path.read_bytes()[:-5])
+        read = FieldsFolder(folder)
+        with pytest.raises(FileError, match="last line is torn"):
+            FieldsWriter.reopen(read)

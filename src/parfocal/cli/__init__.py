@@ -51,6 +51,7 @@ def cli() -> None:
 
 for _command in (
     scanning.scan,
+    scanning.rescan,
     scanning.focus,
     scanning.stitch,
     scanning.info,

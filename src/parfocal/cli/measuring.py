@@ -16,6 +16,7 @@ from parfocal.cli.terminal import (
     lens_option,
     network_option,
     renderer_option,
+    show,
     terminable,
     tiles_option,
 )
@@ -171,6 +172,128 @@ def delta(networks: tuple[Path, ...], fields: int, seed: int, as_json: bool) -> 
         click.echo(json.dumps({**told, "rows": [row.to_json() for row in rows]}, indent=2))
     else:
         click.echo(as_text(rows))
+
+
+@benchmark.command()
+@click.option("--quick", is_flag=True, help="One seed, and 3 × 3 mm of each slide.")
+@click.option("--policy", "names", multiple=True, help="One policy only; as often as wanted.")
+@click.option("--rendered", is_flag=True, help="Instead: over 200 fields of a slide of each kind, rendered in full.")
+@click.option("--plot", type=click.Path(path_type=Path), help="PNG to draw the comparison into.")
+@jobs_option
+@json_option
+def policies(
+    quick: bool, names: tuple[str, ...], rendered: bool, plot: Path | None, jobs: int | None, as_json: bool
+) -> None:
+    """Exposures, focus and time of every field policy on the instrument `paper-40x`.
+
+    Eight slides of 15 × 15 mm, three seeds each; `stack` and `sweep` on a part of them. Fields are not rendered: what
+    the control code sees is drawn from an error model, 11,584 rendered pairs and what the network made of them. With
+    --rendered a part is scanned both ways, to see whether the two agree.
+
+    \b
+    Examples:
+      parfocal benchmark policies --quick
+      parfocal benchmark policies --policy surface --policy paper --plot policies.png
+      parfocal benchmark policies --rendered --json
+    """
+    from parfocal.benchmark.policies import POLICIES, Bench, as_text, measure_policies, rendered_check, summarise
+    from parfocal.config import open_microscope
+
+    wanted = [name for name in POLICIES if name in names] or list(POLICIES)
+    unknown = [name for name in names if name not in POLICIES]
+    if unknown:
+        raise SettingsError(f"unknown policy {unknown[0]!r}: choose one of {', '.join(POLICIES)}")
+    instrument = open_microscope("paper-40x")
+    bench = Bench.of(instrument.microscope, instrument.settings)
+    with terminable(), Bars(quiet=as_json) as bars:
+        if rendered:
+            rows = rendered_check(
+                bench, instrument.predictor(), wanted if names else ("surface",), on_progress=bars.stitched
+            )
+        else:
+            rows = measure_policies(bench, quick, jobs, bars.stitched, wanted)
+    if plot is not None:
+        from parfocal.benchmark.policy_plot import draw_policies
+
+        draw_policies(rows, plot)
+    if as_json:
+        told = {"version": __version__, "microscope": "paper-40x", "rows": [row.to_json() for row in rows]}
+        click.echo(json.dumps({**told, "summary": summarise(rows)}, indent=2))
+    else:
+        click.echo(as_text(rows))
+
+
+@benchmark.command("error-model")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, npz.")
+@click.option("--fields", type=click.IntRange(min=1), default=24, show_default=True, help="Of each of six kinds.")
+@click.option("--seed", type=click.IntRange(min=0), default=100, show_default=True, help="Of everything drawn.")
+@network_option
+@jobs_option
+@json_option
+def error_model(out: Path, fields: int, seed: int, network: Path | None, jobs: int | None, as_json: bool) -> None:
+    """Make the error model of `benchmark policies`: rendered fields at many z, what the network says of their pairs.
+
+    Three quarters of an hour of one core as it comes. It belongs to a network: make it again for another one.
+
+    \b
+    Examples:
+      parfocal benchmark error-model --out error-model.npz
+      parfocal benchmark error-model --out mine.npz --network mine.onnx --fields 8
+    """
+    from parfocal.benchmark.bank import render_bank, write_bank
+    from parfocal.config import shipped_network
+
+    with terminable(), Bars(quiet=as_json) as bars:
+
+        def on_progress(done: int, count: int) -> None:
+            bars.stitched("rendering", done, count)
+
+        bank = render_bank(network or shipped_network(), fields, seed, jobs, on_progress)
+    write_bank(bank, out)
+    told = {"file": str(out), "fields": len(bank.kind), "pairs": int(bank.field.size), "seed": seed}
+    show({**told, "version": __version__}, as_json)
+
+
+@benchmark.command()
+@json_option
+def decision(as_json: bool) -> None:
+    """Time of the decision for one field on one thread, with 20, 200 and 2,000 fields known, on `paper-40x`.
+
+    One frame of that instrument takes 33 ms.
+
+    \b
+    Examples:
+      parfocal benchmark decision
+    """
+    from dataclasses import asdict, replace
+
+    import cv2
+    import numpy as np
+
+    from parfocal.benchmark.deciding import time_decisions
+    from parfocal.benchmark.policies import Bench
+    from parfocal.config import open_microscope
+    from parfocal.devices.approach import lamp_lit
+
+    cv2.setNumThreads(1)
+    instrument = open_microscope("paper-40x", "blood-smear")
+    instrument = replace(instrument, settings=replace(instrument.settings, patch_grid=2))
+    microscope, bench = instrument.microscope, Bench.of(instrument.microscope, instrument.settings)
+    with lamp_lit(microscope.lamp):
+        frames = []
+        for _ in range(2):
+            frames.append(microscope.camera.snap())
+            microscope.z.move_to(microscope.z.position_um + bench.settings.approach.delta_um)
+    times = time_decisions(bench, instrument.predictor(), np.stack(frames))
+    if as_json:
+        click.echo(json.dumps({"rows": [{**asdict(row), "total_ms": row.total_ms} for row in times]}, indent=2))
+        return
+    click.echo("fields known   network   neighbours   surface     total")
+    for row in times:
+        click.echo(
+            f"{row.known:12}  {row.network_ms:5.1f} ms  {row.neighbours_ms:8.1f} ms  {row.surface_ms:5.1f} ms  "
+            f"{row.total_ms:5.1f} ms"
+        )
 
 
 @benchmark.command()

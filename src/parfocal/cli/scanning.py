@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from parfocal.cli.terminal import Bars, json_option, network_option, show, terminable
 from parfocal.errors import SettingsError
 
+if TYPE_CHECKING:
+    from parfocal.focus.policies import PolicyName
+
 _MAX_SIDE_MM = 200.0
+POLICIES = ("surface", "pair-then-keep", "paper", "paper-as-printed", "parabola", "stack", "sweep")
 
 
 class _Area(click.ParamType[tuple[float, float]]):
@@ -46,6 +50,8 @@ AREA = _Area()
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @click.option("--calibration", type=click.Path(path_type=Path), help="File of `parfocal calibrate` to go by.")
 @click.option("--accept-stale", is_flag=True, help="Even if the calibration is older than 90 days.")
+@click.option("--policy", type=click.Choice(POLICIES), help="How a field is focused.  [default: surface]")
+@click.option("--everywhere", is_flag=True, help="Visit every field, not only tissue and its border.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier scan in the folder.")
 @json_option
 def scan(
@@ -57,14 +63,20 @@ def scan(
     seed: int,
     calibration: Path | None,
     accept_stale: bool,
+    policy: PolicyName | None,
+    everywhere: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Scan a region of a slide into a virtual slide.
 
-    MICROSCOPE is simulated-20x, simulated-40x, or the path of a TOML file. Specimens of a simulated microscope are
-    he-tissue, blood-smear, gram-smear, marrow, body-fluid, semen, leaves, unstained, and image:PATH with any image, or
-    slide that OpenSlide reads.
+    MICROSCOPE is simulated-20x, simulated-40x, paper-40x, or the path of a TOML file. Specimens of a simulated
+    microscope are he-tissue, blood-smear, gram-smear, marrow, body-fluid, semen, leaves, unstained, and image:PATH with
+    any image, or slide that OpenSlide reads.
+
+    Sparse fields are visited first; they show where tissue is and how the slide lies. By the policy `surface` a field
+    takes one exposure where its focus is known well enough, more where it is not, and frames in doubt are taken again
+    at the end. `paper` is the paper's way, three exposures a field.
 
     \b
     Exit codes: 0 finished, 2 bad input, 3 stopped (what was scanned can be stitched).
@@ -74,6 +86,7 @@ def scan(
       parfocal scan simulated-20x --out smear --specimen blood-smear --area 1x1 --seed 3
       parfocal scan simulated-40x --out sputum --specimen gram-smear --area 1x1 --json
       parfocal scan simulated-20x --out photo --specimen image:tissue.png
+      parfocal scan simulated-20x --out by-the-paper --policy paper --everywhere
     """
     from parfocal import api
 
@@ -86,6 +99,8 @@ def scan(
                 out,
                 area,
                 predictor=predictor,
+                policy=policy,
+                everywhere=everywhere or None,
                 overwrite=overwrite,
                 on_progress=bars.scanned,
                 on_stitch=bars.stitched,
@@ -96,10 +111,59 @@ def scan(
         _show_report(report, out)
 
 
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("microscope")
+@click.option(
+    "--field", "fields", type=click.IntRange(min=0), multiple=True, help="A field's number; as often as wanted."
+)
+@click.option("--specimen", default="he-tissue", show_default=True, help="Under a simulated microscope.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
+@network_option
+@json_option
+def rescan(
+    folder: Path,
+    microscope: str,
+    fields: tuple[int, ...],
+    specimen: str,
+    seed: int,
+    network: Path | None,
+    as_json: bool,
+) -> None:
+    """Take fields of a finished scan in FOLDER again, and make its slide and report anew.
+
+    Those that the report lists in doubt, unless told. MICROSCOPE is the one that scanned; the slide must still lie
+    under it. Earlier frames stay in the folder, the last attempt of a field counts.
+
+    \b
+    Examples:
+      parfocal rescan my-slide simulated-20x
+      parfocal rescan my-slide simulated-20x --field 7 --field 8
+    """
+    from parfocal import api
+
+    with terminable():
+        instrument = api.open_microscope(microscope, specimen, seed)
+        with Bars(quiet=as_json) as bars:
+            report = api.rescan(
+                instrument,
+                folder,
+                fields or None,
+                predictor=instrument.predictor(network),
+                on_progress=bars.scanned,
+                on_stitch=bars.stitched,
+            )
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _show_report(report, folder)
+
+
 def _show_report(report: dict[str, Any], out: Path) -> None:
     focus, stitching = report["focus"], report["stitching"]
     lines = [
-        f"{report['fields']} fields, {report['fields_empty']} empty, {report['fields_unsure']} in doubt",
+        f"{report['fields']} fields, {report['fields_empty']} empty, {len(report['fields_in_doubt'])} in doubt, "
+        f"{report['rescanned']} taken again",
         f"{report['images_total']} exposures; {report['modelled_time_s']:.1f} s on the modelled instrument",
     ]
     if report["images_per_field"] is not None:
@@ -109,6 +173,8 @@ def _show_report(report: dict[str, Any], out: Path) -> None:
             f"{focus['in_focus_fraction']:.1%} of {focus['tissue_fields']} tissue fields in focus, mean error "
             f"{focus['mean_abs_error_um']:.2f} µm (depth of field {focus['depth_of_field_um']:.2f} µm)"
         )
+    if report["tissue_coverage"] is not None:
+        lines.append(f"{report['tissue_coverage']:.1%} of the tissue fields visited")
     if stitching["rms_error_px"] is not None:
         accepted = f"{stitching['accepted']} of {stitching['seams']} seams"
         lines.append(f"stitched by {accepted}, error {stitching['rms_error_px']:.2f} px rms against the true positions")

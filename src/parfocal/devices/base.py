@@ -6,6 +6,7 @@ the field; +x is towards the right of the frame, +y towards its bottom.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -99,6 +100,12 @@ class Clock(Protocol):
 
     def spend(self, duration_s: float) -> None:
         """Account for work that took `duration_s` on the modelled computer. Nothing to do on a real clock."""
+
+    def together(self, *actions: Callable[[], None]) -> None:
+        """Do things at the same time, such as moving two stages and thinking, and wait for all of them.
+
+        All of them end before the first error, in the order given, is raised.
+        """
 
 
 @runtime_checkable

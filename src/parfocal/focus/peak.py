@@ -25,10 +25,17 @@ _SAME_SCALE = 0.02
 
 @dataclass(frozen=True)
 class Peak:
-    """The peak of a parabola: its z, and the standard deviation that the scores' noise gives it; both in µm."""
+    """The peak of a parabola.
+
+    Attributes:
+        z_um: where it is, in µm.
+        error_um: the standard deviation that the scores' noise gives it, in µm.
+        bend_per_um2: by how much ln sharpness falls at 1 µm from it, above 0.
+    """
 
     z_um: float
     error_um: float
+    bend_per_um2: float = 0.0
 
 
 def central_sharpness(frame: NDArray[np.uint8], scale: float) -> float:
@@ -70,4 +77,4 @@ def find_peak(z_um: Sequence[float], sharpness: Sequence[float]) -> Peak | None:
         return None
     peak_um = float(np.sum(score * middles / spans)) / bend
     error_um = _SCORE_NOISE * float(np.linalg.norm((middles - peak_um) / (spans * bend)))
-    return Peak(min(max(peak_um, float(z.min())), float(z.max())), error_um)
+    return Peak(min(max(peak_um, float(z.min())), float(z.max())), error_um, -bend)

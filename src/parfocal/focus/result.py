@@ -12,7 +12,7 @@ from parfocal.focus.decision import Move
 from parfocal.focus.predictor import FocusPrediction
 
 Verdict = Literal["focused", "empty", "unsure", "failed"]
-Purpose = Literal["first", "second", "third", "flank", "kept"]
+Purpose = Literal["first", "second", "third", "flank", "plane", "single", "kept"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class FocusStep:
 
     Attributes:
         purpose: "first" or "second" of a pair, "third" after a pair without difference, the frame to be "kept", or a
-            "flank" beside it that tells whether it is the sharpest.
+            "flank" beside it that tells whether it is the sharpest; a "plane" of a stack or sweep; a "single" one where
+            the focus is expected.
         target_z_um: where it was wanted, in µm.
         z_um: where the stage says it was taken, in µm.
         prediction: of the pair that it completed; None where it completed none or the network was not asked.
@@ -63,6 +64,9 @@ class FocusResult:
         focus_um: where the focus is in µm, by sharpness where that was checked, else as predicted; None unless focused.
             It may differ from z_um by `peak_tolerance_um` or `keep_within_um`.
         spread_um: standard deviation of the patch predictions behind it in µm; None where unknown.
+        focus_sd_um: standard deviation of focus_um in µm, the stage's own error not counted; None where it was not
+            measured.
+        bend_per_um2: by how much ln sharpness falls at 1 µm from there; None where that was not measured.
     """
 
     verdict: Verdict
@@ -73,6 +77,8 @@ class FocusResult:
     reason: str
     focus_um: float | None = None
     spread_um: float | None = None
+    focus_sd_um: float | None = None
+    bend_per_um2: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, without the frame."""
@@ -83,6 +89,7 @@ class FocusResult:
             "reason": self.reason,
             "focus_um": self.focus_um,
             "spread_um": self.spread_um,
+            "focus_sd_um": self.focus_sd_um,
             "trace": [step.to_json() for step in self.trace],
         }
 

@@ -1,116 +1,265 @@
-"""The one owner of where the focus is on this slide: pivots for new fields from those already in focus."""
+"""The one owner of where the focus is on this slide: a Gaussian process over the fields that were measured.
+
+The relief is a tilt and a bow, plus a smooth part (waves of the glass), plus a rough part (the tissue itself). How
+large the parts are is not known beforehand: a few dozen candidates each predict every measurement before it is added,
+and count by how well they did (prequential weights). So the standard deviation is that of predictions of this very
+slide.
+
+Each prediction uses the nearest measurements only: the cost does not grow with the slide, but for finding them.
+"""
 
 from __future__ import annotations
 
-import heapq
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import SettingsError
 
-_FEWEST_FOR_PLANE = 4
-_HUBER_UM = 0.7
-_REWEIGHTINGS = 8
-_SPREAD_FLOOR_UM = 0.3
-_RIDGE = 0.05
+Array = NDArray[np.float64]
+
+_NEIGHBOURS = 40
+_LEVEL_SD_UM, _TILT_SD_UM_PER_MM, _BOW_SD_UM_PER_MM2 = 20.0, 4.0, 0.5
+_SMOOTH_UM, _SMOOTH_PITCHES = (0.0, 1.0, 4.0, 12.0), (5.0, 12.0)
+_ROUGH_UM, _ROUGH_PITCHES = (0.03, 0.1, 0.3, 1.0), 1.0
+_UNKNOWN_SD_UM = 0.7
+_LEAST_SD_UM = 0.02
+_FORGET = 0.98
+_LEAST_WEIGHT = 0.003  # of the best candidate's: others are not asked
+_FREEDOM = 4.0  # of Student's t, by which a candidate's prediction is judged: one odd field decides nothing
+_FEWEST_TO_SUSPECT = 4
+_SUSPECT_SDS, _SUSPECT_UM = 5.0, 1.0
+_WITNESS_PITCHES = 2.5
 
 
 @dataclass(frozen=True)
 class FocusPoint:
-    """A field in focus: stage x and y, z of its focus, spread of the prediction (None: unknown); all in µm."""
+    """A field whose focus was measured.
+
+    Attributes:
+        x_um: stage x in µm.
+        y_um: stage y in µm.
+        z_um: its focus in µm.
+        sd_um: standard deviation of the measurement in µm; None: unknown.
+        trusted: False while nothing around bears it out.
+    """
 
     x_um: float
     y_um: float
     z_um: float
-    spread_um: float | None = None
+    sd_um: float | None = None
+    trusted: bool = True
+
+    @property
+    def variance_um2(self) -> float:
+        """Of the measurement, in µm²."""
+        return (_UNKNOWN_SD_UM if self.sd_um is None else max(self.sd_um, _LEAST_SD_UM)) ** 2
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Where the focus of a field is expected, and its standard deviation; in µm."""
+
+    z_um: float
+    sd_um: float
 
 
 class FocusSurface:
-    """Focus over the slide, learnt from fields whose verdict is "focused".
+    """Focus over the slide, learnt from fields that were measured.
 
     Args:
-        initial_um: focus found by the first sweep, in µm: the pivot until a field is in focus.
-        neighbours: how many of the nearest fields a pivot is taken from.
-        largest_step_um: how far a pivot may lie from the focus of the nearest field, in µm.
+        initial_um: focus found by the first sweep, in µm: what is expected until a field was measured.
+        pitch_um: distance of neighbouring fields in µm, the unit in which relief is thought of.
+        initial_sd_um: standard deviation of `initial_um`, anywhere on the slide, in µm.
+        largest_step_um: how far an expectation may lie from the nearest measurement, in µm for each pitch between them.
 
     Raises:
         SettingsError: if a value is out of range.
     """
 
-    def __init__(self, initial_um: float, neighbours: int = 8, largest_step_um: float = 5.0) -> None:
+    def __init__(
+        self, initial_um: float, pitch_um: float = 300.0, initial_sd_um: float = 10.0, largest_step_um: float = 5.0
+    ) -> None:
         if not math.isfinite(initial_um):
             raise SettingsError(f"initial focus {initial_um:g} µm is not a number")
-        if neighbours < 1:
-            raise SettingsError(f"neighbours {neighbours} is not 1 or more")
-        if not largest_step_um >= 0:
-            raise SettingsError(f"largest step {largest_step_um:g} µm is not 0 µm or more")
-        self._initial_um = initial_um
-        self._neighbours = neighbours
+        for name, value in (("pitch", pitch_um), ("initial sd", initial_sd_um), ("largest step", largest_step_um)):
+            if not 0 < value < math.inf:
+                raise SettingsError(f"{name} {value:g} µm is not above 0 µm")
+        self._initial = Expectation(initial_um, initial_sd_um)
+        self._pitch_um = pitch_um
         self._largest_step_um = largest_step_um
+        self._candidates = _Candidates(pitch_um)
         self._points: list[FocusPoint] = []
+        self._values = np.zeros((64, 4))  # x, y, z, variance; grows by doubling
+        self._trusted = np.zeros(64, dtype=bool)
 
     @property
     def points(self) -> tuple[FocusPoint, ...]:
-        """The fields in focus, in the order in which they were added."""
+        """The fields measured, in the order in which they were added."""
         return tuple(self._points)
 
-    def add(self, x_um: float, y_um: float, z_um: float, spread_um: float | None = None) -> None:
-        """Learn a field in focus. Fields that are empty, unsure or failed have nothing to tell and stay out.
+    @property
+    def last_um(self) -> float:
+        """Focus of the field measured last, in µm: the paper's pivot (section 4.3.2)."""
+        return self._points[-1].z_um if self._points else self._initial.z_um
+
+    def add(self, x_um: float, y_um: float, z_um: float, sd_um: float | None = None, *, hearsay: bool = False) -> None:
+        """Learn the focus of a field. Fields that are empty, unsure or failed have nothing to tell and stay out.
+
+        A measurement that lies far from what all others say is kept apart until one nearby bears it out: a field
+        focused on dust stays alone, a step of the slide does not.
 
         Args:
             x_um: stage x in µm.
             y_um: stage y in µm.
             z_um: focus in µm.
-            spread_um: standard deviation of the patch predictions in µm; None where unknown.
+            sd_um: standard deviation of the measurement in µm; None where unknown.
+            hearsay: whether what the surface expected went into it: it then does not count for or against a candidate.
 
         Raises:
-            SettingsError: if a position is no number.
+            SettingsError: if a position is no number, or the deviation is negative.
         """
         if not all(map(math.isfinite, (x_um, y_um, z_um))):
             raise SettingsError(f"focus {z_um:g} µm at ({x_um:g}, {y_um:g}) µm is not a point")
-        self._points.append(FocusPoint(x_um, y_um, z_um, spread_um))
+        if sd_um is not None and not 0 <= sd_um < math.inf:
+            raise SettingsError(f"sd {sd_um:g} µm of a focus is not 0 µm or more")
+        point = FocusPoint(x_um, y_um, z_um, sd_um)
+        if self._trusted.sum() >= _FEWEST_TO_SUSPECT:
+            expected = self._mixture(x_um, y_um)
+            off_um = abs(z_um - expected.z_um)
+            limit_um = max(_SUSPECT_UM, _SUSPECT_SDS * math.hypot(expected.sd_um, math.sqrt(point.variance_um2)))
+            point = replace(point, trusted=off_um <= limit_um or self._borne_out(point))
+            if not hearsay:
+                means_um, variances_um2 = self._candidates.predict(*self._nearest(x_um, y_um))
+                self._candidates.judge(z_um - means_um, variances_um2 + point.variance_um2)
+        self._append(point)
 
-    def pivot_um(self, x_um: float, y_um: float) -> float:
-        """Where the focus is expected at stage (x_um, y_um), in µm.
+    def expect(self, x_um: float, y_um: float) -> Expectation:
+        """Where the focus is expected at stage (x_um, y_um).
 
-        From four fields on it is the value of a robust plane through the nearest ones; with fewer, the nearest field's
-        focus. It never lies further than `largest_step_um` from the nearest field's focus, or from the median of the
-        fields used if the nearest one is itself an outlier of the plane.
+        It never lies farther from the nearest trusted measurement than `largest_step_um` for each pitch, or part of
+        one, between them; where it is held back the deviation grows by as much.
         """
         if not self._points:
-            return self._initial_um
-        near = heapq.nsmallest(
-            self._neighbours, self._points, key=lambda point: math.hypot(point.x_um - x_um, point.y_um - y_um)
+            return self._initial
+        expected = self._mixture(x_um, y_um)
+        rows = self._values[: len(self._points)][self._trusted[: len(self._points)]]
+        away_um = np.hypot(rows[:, 0] - x_um, rows[:, 1] - y_um)
+        nearest = int(np.argmin(away_um))
+        reach_um = self._largest_step_um * max(1.0, float(away_um[nearest]) / self._pitch_um)
+        bounded_um = min(max(expected.z_um, rows[nearest, 2] - reach_um), rows[nearest, 2] + reach_um)
+        return Expectation(float(bounded_um), math.hypot(expected.sd_um, bounded_um - expected.z_um))
+
+    @property
+    def between_sd_um(self) -> float:
+        """Standard deviation of the focus halfway between two neighbouring fields whose own is known, in µm."""
+        return math.sqrt(float(self._candidates.weights @ self._candidates.between_um2))
+
+    def _append(self, point: FocusPoint) -> None:
+        count = len(self._points)
+        if count == len(self._values):
+            self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+            self._trusted = np.concatenate([self._trusted, np.zeros_like(self._trusted)])
+        self._points.append(point)
+        self._values[count] = (point.x_um, point.y_um, point.z_um, point.variance_um2)
+        self._trusted[count] = point.trusted
+
+    def _borne_out(self, point: FocusPoint) -> bool:
+        """Whether a suspected point nearby agrees with this one; then that one is trusted too."""
+        for index, other in enumerate(self._points):
+            away_um = math.hypot(other.x_um - point.x_um, other.y_um - point.y_um)
+            if other.trusted or away_um > _WITNESS_PITCHES * self._pitch_um:
+                continue
+            noise_um = math.sqrt(other.variance_um2 + point.variance_um2)
+            if abs(other.z_um - point.z_um) <= 3 * noise_um + _SUSPECT_UM * away_um / self._pitch_um:
+                self._points[index] = replace(other, trusted=True)
+                self._trusted[index] = True
+                return True
+        return False
+
+    def _nearest(self, x_um: float, y_um: float) -> tuple[Array, Array, Array]:
+        """The trusted points nearest to a place: from there (N, 2) and focus (N,) in µm, variance (N,) in µm²."""
+        count = len(self._points)
+        rows = self._values[:count][self._trusted[:count]]
+        away = np.hypot(rows[:, 0] - x_um, rows[:, 1] - y_um)
+        if len(rows) > _NEIGHBOURS:
+            rows = rows[np.argpartition(away, _NEIGHBOURS)[:_NEIGHBOURS]]
+        return rows[:, :2] - (x_um, y_um), rows[:, 2], rows[:, 3]
+
+    def _mixture(self, x_um: float, y_um: float) -> Expectation:
+        """What the candidates that count say together."""
+        weights = self._candidates.weights
+        counts = np.flatnonzero(weights > _LEAST_WEIGHT * weights.max())
+        means_um, variances_um2 = self._candidates.predict(*self._nearest(x_um, y_um), counts)
+        shares = weights[counts] / weights[counts].sum()
+        mean_um = float(shares @ means_um)
+        variance_um2 = float(shares @ (variances_um2 + (means_um - mean_um) ** 2))
+        return Expectation(mean_um, math.sqrt(variance_um2))
+
+
+class _Candidates:
+    """Gaussian processes with different relief, H of them, and how much each is believed."""
+
+    def __init__(self, pitch_um: float) -> None:
+        smooth = [(0.0, _SMOOTH_PITCHES[0]), *itertools.product(_SMOOTH_UM[1:], _SMOOTH_PITCHES)]
+        relief = np.array([(*part, rough) for part, rough in itertools.product(smooth, _ROUGH_UM)])
+        self._smooth_um2, self._rough_um2 = relief[:, 0] ** 2, relief[:, 2] ** 2
+        self._cell = np.searchsorted(_SMOOTH_PITCHES, relief[:, 1])
+        self._pitch_um = pitch_um
+        self._score = np.zeros(len(relief))
+        self.between_um2 = self._between_um2()
+        """(H,) variance halfway between two neighbours whose focus is known, in µm²."""
+
+    @property
+    def weights(self) -> Array:
+        """(H,) they sum to 1."""
+        weights = np.exp(self._score - self._score.max())
+        return np.asarray(weights / weights.sum())
+
+    def judge(self, residual_um: Array, variance_um2: Array) -> None:
+        """Count a prediction: residual (H,) in µm, predicted variance (H,) with the measurement's own, in µm²."""
+        log_density = -0.5 * np.log(variance_um2) - (_FREEDOM + 1) / 2 * np.log1p(
+            residual_um**2 / variance_um2 / _FREEDOM
         )
-        if len(near) < _FEWEST_FOR_PLANE:
-            return near[0].z_um
-        expected_um, is_inlier = _robust_plane(near, x_um, y_um)
-        anchor_um = near[0].z_um if is_inlier[0] else float(np.median([point.z_um for point in near]))
-        return float(np.clip(expected_um, anchor_um - self._largest_step_um, anchor_um + self._largest_step_um))
+        self._score = _FORGET * self._score + log_density
+
+    def predict(
+        self, place_um: Array, z_um: Array, variance_um2: Array, which: NDArray[np.int64] | slice = slice(None)
+    ) -> tuple[Array, Array]:
+        """Mean (H,) in µm and variance (H,) in µm² at the origin, from measurements (N,) at place_um (N, 2)."""
+        level_um = float(np.median(z_um))
+        places = np.vstack([place_um, np.zeros((1, 2))])
+        covariance = self._covariance(places, which)
+        known, across, own = covariance[:, :-1, :-1], covariance[:, :-1, -1], covariance[:, -1, -1]
+        known = known + np.diag(variance_um2)
+        told = np.broadcast_to((z_um - level_um)[None, :, None], (len(known), len(z_um), 1))
+        solved = np.linalg.solve(known, np.concatenate([told, across[..., None]], axis=-1))
+        mean_um = level_um + np.einsum("hn,hn->h", across, solved[..., 0])
+        variance = own - np.einsum("hn,hn->h", across, solved[..., 1])
+        return mean_um, np.maximum(variance, _LEAST_SD_UM**2)
+
+    def _between_um2(self) -> Array:
+        half_um = self._pitch_um / 2
+        ends_um = np.array([[-half_um, 0.0], [half_um, 0.0]])
+        _, variance_um2 = self.predict(ends_um, np.zeros(2), np.full(2, _LEAST_SD_UM**2))
+        return variance_um2
+
+    def _covariance(self, place_um: Array, which: NDArray[np.int64] | slice) -> Array:
+        """(H, N, N) covariance of focus between places (N, 2), in µm²."""
+        apart = np.hypot(*(place_um[:, None] - place_um[None]).transpose(2, 0, 1)) / self._pitch_um
+        squared_mm2 = np.sum(place_um**2, axis=1) / 1e6
+        tilt = (_TILT_SD_UM_PER_MM / 1000) ** 2 * (place_um @ place_um.T)
+        bow = _BOW_SD_UM_PER_MM2**2 * np.outer(squared_mm2, squared_mm2)
+        smooth = np.stack([_matern(apart / cell) for cell in _SMOOTH_PITCHES])[self._cell[which]]
+        rough = np.exp(-apart / _ROUGH_PITCHES)
+        parts = self._smooth_um2[which, None, None] * smooth + self._rough_um2[which, None, None] * rough
+        return np.asarray(_LEVEL_SD_UM**2 + tilt + bow + parts)
 
 
-def _robust_plane(points: list[FocusPoint], x_um: float, y_um: float) -> tuple[float, NDArray[np.bool_]]:
-    """Plane through the points by reweighted least squares: (its z at x_um, y_um in µm, (N,) which points follow it).
-
-    A small ridge on the slopes keeps a direction in which the points do not spread level.
-    """
-    place = np.array([(point.x_um - x_um, point.y_um - y_um) for point in points])
-    scale_um = max(float(np.abs(place).max()), 1.0)
-    design = np.column_stack([np.ones(len(points)), place / scale_um])
-    z_um = np.array([point.z_um for point in points])
-    sd_um = np.array([_HUBER_UM if p.spread_um is None else max(p.spread_um, _SPREAD_FLOOR_UM) for p in points])
-    trust = (sd_um.min() / sd_um) ** 2
-    middle_um = float(np.median(z_um))
-    ridge = np.diag([0.0, _RIDGE, _RIDGE])
-    weight: NDArray[np.float64] = trust
-    coefficients: NDArray[np.float64] = np.zeros(3)
-    residual_um: NDArray[np.float64] = np.zeros(len(points))
-    for _ in range(_REWEIGHTINGS):
-        weighted = design * weight[:, None]
-        coefficients = np.asarray(np.linalg.solve(design.T @ weighted + ridge, weighted.T @ (z_um - middle_um)))
-        residual_um = np.asarray(np.abs(z_um - middle_um - design @ coefficients), dtype=np.float64)
-        weight = trust * np.minimum(1.0, (_HUBER_UM / np.maximum(residual_um, 1e-9)) ** 2)
-    return middle_um + float(coefficients[0]), residual_um <= 3 * _HUBER_UM
+def _matern(distance: Array) -> Array:
+    """Matérn covariance of smoothness 7/2 over distance in its own length."""
+    scaled = math.sqrt(7) * distance
+    return np.asarray((1 + scaled + 2 * scaled**2 / 5 + scaled**3 / 15) * np.exp(-scaled))

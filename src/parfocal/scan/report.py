@@ -13,7 +13,8 @@ import numpy as np
 
 from parfocal import __version__
 from parfocal.devices.base import Truth
-from parfocal.scan.scanner import ScanSummary
+from parfocal.scan.plan import ScanPlan
+from parfocal.scan.scanner import ScanRun, ScanSummary
 from parfocal.slide.durable import written_aside
 from parfocal.slide.fields import FieldRecord, FieldsFolder
 from parfocal.slide.stitch import StitchResult
@@ -39,7 +40,12 @@ class TruthLedger:
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
-        self.fields: list[FieldTruth] = []
+        self._of_field: dict[int, FieldTruth] = {}
+
+    @property
+    def fields(self) -> list[FieldTruth]:
+        """What is known of each field, by its last attempt."""
+        return list(self._of_field.values())
 
     def add(self, record: FieldRecord) -> None:
         """Look up the truth about a field that was just kept; fields without recorded true position are left out."""
@@ -47,7 +53,15 @@ class TruthLedger:
             return
         x_um, y_um, z_um = record.true_stage_um
         error_um = z_um - self._truth.best_focus_um(x_um, y_um)
-        self.fields.append(FieldTruth(record.index, error_um, self._truth.is_tissue(x_um, y_um)))
+        self._of_field[record.index] = FieldTruth(record.index, error_um, self._truth.is_tissue(x_um, y_um))
+
+    def tissue_coverage(self, plan: ScanPlan) -> float | None:
+        """Share of the plan's tissue fields that were visited; None where the plan holds no tissue."""
+        covered = sum(truth.is_tissue for truth in self._of_field.values())
+        missed = sum(
+            self._truth.is_tissue(planned.x_um, planned.y_um) for planned in plan if planned.index not in self._of_field
+        )
+        return covered / (covered + missed) if covered + missed else None
 
 
 @dataclass(frozen=True)
@@ -86,15 +100,21 @@ def focus_figures(records: list[FieldRecord], truths: list[FieldTruth], depth_of
     )
 
 
-def images_per_field(records: list[FieldRecord], truths: list[FieldTruth]) -> float | None:
-    """Mean exposures between arrival and verdict, over tissue fields; over all that are not empty without the truth."""
+def images_per_field(attempts: list[FieldRecord], truths: list[FieldTruth]) -> float | None:
+    """Mean exposures between arrival and verdict, every attempt's counted, over tissue fields; over all that are not
+    empty without the truth."""
     tissue = {truth.index for truth in truths if truth.is_tissue}
-    counted = [r.images for r in records if (r.index in tissue if truths else r.verdict != "empty")]
-    return float(np.mean(counted)) if counted else None
+    counted = [r for r in attempts if (r.index in tissue if truths else r.verdict != "empty")]
+    return sum(r.images for r in counted) / len({r.index for r in counted}) if counted else None
 
 
 def build_report(
-    fields: FieldsFolder, summary: ScanSummary, stitched: StitchResult, truths: list[FieldTruth], wall_time_s: float
+    fields: FieldsFolder,
+    summary: ScanSummary,
+    stitched: StitchResult,
+    truths: list[FieldTruth],
+    wall_time_s: float,
+    tissue_coverage: float | None = None,
 ) -> dict[str, Any]:
     """The report of a finished scan, as JSON values.
 
@@ -104,6 +124,7 @@ def build_report(
         stitched: what stitching said.
         truths: what a simulated instrument knows; empty otherwise.
         wall_time_s: time on the wall from command to report.
+        tissue_coverage: share of the tissue fields that were visited; None where nobody knows.
     """
     header, records = fields.header, fields.records
     return {
@@ -114,23 +135,74 @@ def build_report(
         "fields": len(records),
         "fields_empty": sum(record.verdict == "empty" for record in records),
         "fields_unsure": sum(record.verdict in ("unsure", "failed") for record in records),
+        "fields_in_doubt": list(summary.in_doubt),
+        "policy": summary.policy,
+        "rescanned": len(summary.rescanned),
+        "tissue_coverage": tissue_coverage,
         "images_total": summary.images,
-        "images_per_field": images_per_field(records, truths),
+        "images_per_field": images_per_field(fields.attempts, truths),
         "modelled_time_s": round(summary.modelled_time_s, 6),
         "wall_time_s": round(wall_time_s, 2),
         "peak_memory_mib": round(peak_memory_mib(), 1),
         "focus": asdict(focus_figures(records, truths, header.depth_of_field_um)),
-        "stitching": {
-            "seams": stitched.seams,
-            "accepted": stitched.accepted,
-            "rms_error_px": stitched.rms_error_px,
-            "max_error_px": stitched.max_error_px,
-        },
+        "stitching": _stitching(stitched),
         "slide": stitched.slide_path.name,
         "sweep": summary.sweep.to_json(),
         "settings": header.settings,
-        "field_errors_um": {str(truth.index): round(truth.error_um, 4) for truth in truths if truth.is_tissue},
+        "out_of_focus": {str(index): round(seen.out_of_focus, 4) for index, seen in summary.judgements.items()},
+        "field_errors_um": _errors_um(truths),
     }
+
+
+def amend_report(
+    report: dict[str, Any],
+    fields: FieldsFolder,
+    run: ScanRun,
+    stitched: StitchResult,
+    truths: list[FieldTruth],
+    modelled_time_s: float,
+    wall_time_s: float,
+) -> dict[str, Any]:
+    """The report of a scan after fields were taken again.
+
+    Args:
+        report: of the scan.
+        fields: the fields folder, the new attempts in it.
+        run: what took them.
+        stitched: what stitching said.
+        truths: what a simulated instrument knows; empty otherwise.
+        modelled_time_s: instrument time that it took.
+        wall_time_s: time on the wall that it took.
+    """
+    records = fields.records
+    judged = {str(index): round(seen.out_of_focus, 4) for index, seen in run.judgements.items()}
+    return report | {
+        "fields_empty": sum(record.verdict == "empty" for record in records),
+        "fields_unsure": sum(record.verdict in ("unsure", "failed") for record in records),
+        "fields_in_doubt": list(run.in_doubt),
+        "rescanned": report["rescanned"] + len(run.rescanned),
+        "images_total": report["images_total"] + run.images,
+        "images_per_field": images_per_field(fields.attempts, truths),
+        "modelled_time_s": round(report["modelled_time_s"] + modelled_time_s, 6),
+        "wall_time_s": round(report["wall_time_s"] + wall_time_s, 2),
+        "focus": asdict(focus_figures(records, truths, fields.header.depth_of_field_um)),
+        "stitching": _stitching(stitched),
+        "out_of_focus": report["out_of_focus"] | judged,
+        "field_errors_um": _errors_um(truths),
+    }
+
+
+def _stitching(stitched: StitchResult) -> dict[str, Any]:
+    return {
+        "seams": stitched.seams,
+        "accepted": stitched.accepted,
+        "rms_error_px": stitched.rms_error_px,
+        "max_error_px": stitched.max_error_px,
+    }
+
+
+def _errors_um(truths: list[FieldTruth]) -> dict[str, float]:
+    return {str(truth.index): round(truth.error_um, 4) for truth in truths if truth.is_tissue}
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> Path:

@@ -1,27 +1,45 @@
-"""The scan itself: visit the planned fields, focus each, hand the kept frames to the fields folder."""
+"""The scan itself: visit the planned fields, focus each, hand the kept frames over, take doubtful ones again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.base import Camera, Frame, Truth
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.sideways import CompensatedXY
-from parfocal.errors import InstrumentError, ScanStoppedError
-from parfocal.focus.controller import FocusResult, FocusSettings, focus_field
+from parfocal.errors import InstrumentError, ScanStoppedError, SettingsError
+from parfocal.focus.controller import within_budget
+from parfocal.focus.decision import FocusSettings
+from parfocal.focus.field import Eyes, Field, Shot, eyes_of
+from parfocal.focus.kept import Judgement, KeptFrames
+from parfocal.focus.policies import FieldPolicy, Visit, make_policy
 from parfocal.focus.predictor import Predictor
+from parfocal.focus.result import FocusResult
 from parfocal.focus.search import SweepResult, initial_focus
-from parfocal.focus.surface import FocusSurface
+from parfocal.focus.surface import Expectation, FocusSurface
 from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import FieldRecord, FieldsWriter
+from parfocal.scan.tissue import TissueMap
+from parfocal.slide.fields import FieldRecord, FieldsFolder
+
+MOST_OUT = 0.35
+"""Probability of being out of focus from which a kept frame is taken again."""
+
+BORDER_SPARE = 0.06
+"""Share of the frame's side by which neighbours may share more than planned."""
 
 _FLOOR_FACTOR = 1.15
 _SWEEPS_AT_MOST = 4
 _RICH_FIELDS = 3
+_SWEEP_SD_UM = 1.0
+_TELLS = 0.85  # share of its deviation that a comparison must leave at most, to be learnt from
+_RESCANS = 2  # rounds: a field taken again can put its neighbour in doubt
+_COUNT_EVERY = 20  # fields: how often those still worth a visit are counted
 
 
 @dataclass(frozen=True)
@@ -30,7 +48,7 @@ class ScanProgress:
 
     Attributes:
         fields_done: fields with a verdict.
-        fields: fields in the plan.
+        fields: fields worth a visit, as far as is known; they may become more.
         images: exposures so far, sweeps included.
         in_doubt: fields so far that are unsure or failed.
     """
@@ -49,11 +67,26 @@ class ScanSummary:
         images: all exposures.
         modelled_time_s: instrument time from the first move to the last frame.
         sweep: how the initial focal plane was found.
+        policy: how fields were focused.
+        rescanned: fields that were taken again at the end.
+        judgements: by field index, what is believed about the frame that was kept; none where nothing was asked.
+        in_doubt: fields that are unsure, failed or probably out of focus after all.
     """
 
     images: int
     modelled_time_s: float
     sweep: SweepResult
+    policy: str
+    rescanned: tuple[int, ...]
+    judgements: dict[int, Judgement]
+    in_doubt: tuple[int, ...]
+
+
+class FieldSink(Protocol):
+    """Takes what a scan hands over (`slide.fields.FieldsWriter`)."""
+
+    def put(self, record: FieldRecord, frame: Frame) -> None:
+        """One field and its kept frame."""
 
 
 OnField = Callable[[FieldRecord, ScanProgress], None]
@@ -64,11 +97,14 @@ def scan_fields(
     settings: ScanSettings,
     predictor: Predictor,
     plan: ScanPlan,
-    writer: FieldsWriter,
+    writer: FieldSink,
     on_field: OnField,
     truth: Truth | None = None,
 ) -> ScanSummary:
     """Scan the planned fields (paper, section 4.3). The lamp is off afterwards, whatever happens.
+
+    Sparse fields are visited first and show where the tissue is and how the slide lies; then the tissue and its border;
+    then, once more, the fields whose frame is in doubt.
 
     Args:
         microscope: the instrument.
@@ -84,48 +120,103 @@ def scan_fields(
         ScanStoppedError: if the instrument fails or the scan is interrupted; the fields so far are kept.
         FileError: if the folder cannot be written any more.
     """
-    began_s = microscope.clock.now_s
-    run = _Run(microscope, settings, predictor, plan, truth)
+    border = plan.overlap + BORDER_SPARE
+    run = ScanRun(microscope, settings, eyes_of(microscope, predictor, border), plan, truth)
     try:
         with lamp_lit(microscope.lamp):
             sweep = run.find_focus()
-            for planned in plan:
-                record, result = run.visit(planned)
-                writer.put(record, result.frame)
+            for record, frame in run.fields():
+                writer.put(record, frame)
                 on_field(record, run.progress())
     except InstrumentError as error:
         raise ScanStoppedError(f"stopped after {run.fields_done} of {len(plan)} fields: {error}") from error
     except KeyboardInterrupt as error:
         raise ScanStoppedError(f"interrupted after {run.fields_done} of {len(plan)} fields") from error
-    return ScanSummary(run.images, microscope.clock.now_s - began_s, sweep)
+    return run.summary(sweep)
 
 
-class _Run:
-    """The state of one scan: where the focus is, how much was done."""
+class ScanRun:
+    """The state of one scan: where the focus is, what was kept, how much was done.
+
+    Args:
+        microscope: the instrument; its lamp is lit by the caller.
+        settings: how it focuses.
+        eyes: what looks at the frames.
+        plan: all fields.
+        truth: of a simulated instrument; it is only written down.
+    """
 
     def __init__(
-        self,
-        microscope: Microscope,
-        settings: ScanSettings,
-        predictor: Predictor,
-        plan: ScanPlan,
-        truth: Truth | None,
+        self, microscope: Microscope, settings: ScanSettings, eyes: Eyes, plan: ScanPlan, truth: Truth | None = None
     ) -> None:
+        self._began_s = microscope.clock.now_s
         self._witness = None if truth is None else _Witness(microscope.camera, truth)
         self._microscope = replace(microscope, camera=self._witness) if self._witness else microscope
         self._settings = settings
-        self._focus_settings: FocusSettings = settings.focus
-        self._predictor = predictor
+        self._eyes = eyes
         self._plan = plan
+        self._policy = self._make_policy(settings.focus)
         self._xy = CompensatedXY(microscope.xy, settings.xy_backlash_um)
-        self._z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
-        self._surface = FocusSurface(0.0)
+        self._z = GuardedZ(microscope.z, microscope.clock, self._policy.approach, settings.limits)
+        self._tissue = TissueMap(plan, settings.everywhere)
+        self._surface = FocusSurface(0.0, self._pitch_um)
+        self._kept = KeptFrames(
+            eyes.sharpness,
+            (plan.step_um[0] / microscope.camera.pixel_size_um, plan.step_um[1] / microscope.camera.pixel_size_um),
+            microscope.objective.canonical_z_um,
+            microscope.depth_of_field_um,
+            settings.arrival_error_um,
+        )
+        self._last_um = 0.0
+        self._asked: tuple[PlannedField, Shot, Judgement] | None = None
+        self._think: Callable[[], None] | None = None
+        self._doubt_ahead = False
+        self._is_sparse = False
+        self._verdicts: dict[int, str] = {}
+        self._wanted = len(plan)
+        self._attempts: dict[int, int] = {}
+        self._rescanned: list[int] = []
+        self._judgements: dict[int, Judgement] = {}
         self.images = 0
-        self.fields_done = 0
-        self._in_doubt = 0
+
+    @property
+    def fields_done(self) -> int:
+        """Fields with a verdict."""
+        return len(self._verdicts)
+
+    @property
+    def rescanned(self) -> tuple[int, ...]:
+        """Fields that were taken again."""
+        return tuple(self._rescanned)
+
+    @property
+    def judgements(self) -> dict[int, Judgement]:
+        """What is believed about kept frames, by field index; none before the end."""
+        return dict(self._judgements)
+
+    @property
+    def in_doubt(self) -> tuple[int, ...]:
+        """Fields that are unsure, failed or probably out of focus, as far as is known."""
+        return tuple(field.index for field in self._doubtful())
 
     def progress(self) -> ScanProgress:
-        return ScanProgress(self.fields_done, len(self._plan), self.images, self._in_doubt)
+        """How far it is."""
+        in_doubt = sum(verdict in ("unsure", "failed") for verdict in self._verdicts.values())
+        if self.fields_done % _COUNT_EVERY == 0:
+            self._wanted = self._tissue.count()
+        return ScanProgress(self.fields_done, max(self._wanted, self.fields_done), self.images, in_doubt)
+
+    def summary(self, sweep: SweepResult) -> ScanSummary:
+        """What it came to, after the last field."""
+        return ScanSummary(
+            images=self.images,
+            modelled_time_s=self._microscope.clock.now_s - self._began_s,
+            sweep=sweep,
+            policy=self._policy.name,
+            rescanned=self.rescanned,
+            judgements=self._judgements,
+            in_doubt=self.in_doubt,
+        )
 
     def find_focus(self) -> SweepResult:
         """Sweep at the first field that shows something; where none does, at the first (paper, section 4.3.1)."""
@@ -141,19 +232,86 @@ class _Run:
         self._measure_noise()
         excess_um = check_backlash(self._microscope, self._z, sweep, self._settings.sweep.merit)
         self.images += CHECK_IMAGES if excess_um is not None else 0
-        self._surface = FocusSurface(sweep.z_um)
+        self.begin_at(planned, sweep.z_um)
         return sweep
 
-    def _promising(self) -> list[PlannedField]:
-        """Up to four fields on which to sweep, richest first; the plan is gone through until three are rich enough."""
-        seen: list[tuple[float, PlannedField]] = []
+    def begin_at(self, planned: PlannedField, z_um: float) -> None:
+        """The focus of a field is known to a µm or so."""
+        self._surface = FocusSurface(z_um, self._pitch_um)
+        self._surface.add(planned.x_um, planned.y_um, z_um, _SWEEP_SD_UM)
+        self._last_um = z_um
+
+    def fields(self) -> Iterator[tuple[FieldRecord, Frame]]:
+        """Visit and focus: sparse fields, the tissue, then what is in doubt. Yields each field as it is done."""
+        if not self._settings.everywhere:
+            self._is_sparse = True
+            for planned in self._tissue.sparse():
+                yield self._take(planned)
+            self._is_sparse = False
+        for planned in self._tissue.remaining():
+            yield self._take(planned)
+        self._think_now()
+        if self._policy.is_checked:
+            self._hear_all()
+            for _ in range(_RESCANS):
+                for planned in [field for field in self._doubtful() if field.index not in self._rescanned]:
+                    yield self._take(planned, attempt=self._attempts.get(planned.index, 1) + 1)
+                self._think_now()
+                self._hear_all()
+
+    def recall(self, folder: FieldsFolder) -> None:
+        """Go on from an earlier scan: the foci that it measured, and its frames, to compare new ones with."""
+        measured = [record for record in folder.records if record.focus.get("focus_sd_um") is not None]
+        if not measured:
+            raise SettingsError(f"{folder.path}: no field's focus was measured, there is nothing to go by")
+        planned = {field.index: field for field in self._plan}
+        self.begin_at(planned[measured[0].index], float(measured[0].focus["focus_um"]))
+        for record in measured:
+            focus = self._measured(record.focus["focus_um"], record.focus["focus_sd_um"])
+            field = planned[record.index]
+            self._surface.add(field.x_um, field.y_um, focus.z_um, focus.sd_um)
+        for record in folder.records:
+            self._verdicts[record.index] = record.verdict
+            self._attempts[record.index] = record.attempt
+            field = planned[record.index]
+            self._tissue.learn(field, record.verdict != "empty")
+            if record.verdict == "focused":
+                told = record.focus.get("focus_sd_um")
+                focus = self._surface.expect(field.x_um, field.y_um)
+                focus = focus if told is None else self._measured(record.focus["focus_um"], told)
+                self._keep(field, folder.frame(record), record.stage_z_um, focus, measured=told is not None)
+
+    def again(self, indices: Sequence[int]) -> Iterator[tuple[FieldRecord, Frame]]:
+        """Take fields again, measured, whatever was thought of them."""
         for planned in self._plan:
+            if planned.index in indices:
+                yield self._take(planned, attempt=self._attempts.get(planned.index, 1) + 1)
+        self._think_now()
+        self._hear_all()
+
+    def _measured(self, focus_um: float, sd_um: float) -> Expectation:
+        return Expectation(focus_um, math.hypot(sd_um, self._settings.arrival_error_um))
+
+    @property
+    def _pitch_um(self) -> float:
+        return math.sqrt(self._plan.step_um[0] * self._plan.step_um[1])
+
+    def _make_policy(self, focus: FocusSettings) -> FieldPolicy:
+        settings, depth_um = self._settings, self._microscope.depth_of_field_um
+        return make_policy(settings.policy, settings.approach, focus, depth_um, settings.sure_of_dof)
+
+    def _promising(self) -> list[PlannedField]:
+        """Up to four fields on which to sweep, richest first, of the sparse ones, then of all, until three are rich."""
+        seen: list[tuple[float, PlannedField]] = []
+        sparse = self._tissue.sparse()
+        others = [planned for planned in self._plan if planned not in sparse]
+        for planned in (*sparse, *others):
             self._xy.move_to(planned.x_um, planned.y_um)
             frame = self._microscope.camera.snap()
             self.images += 1
-            contrast = self._predictor.measure(frame, frame).image_sd
+            contrast = self._eyes.predictor.measure(frame, frame).image_sd
             seen.append((contrast, planned))
-            if sum(known >= 3 * self._focus_settings.empty_sd for known, _ in seen) >= _RICH_FIELDS:
+            if sum(known >= 3 * self._settings.focus.empty_sd for known, _ in seen) >= _RICH_FIELDS:
                 break
         seen.sort(key=lambda entry: -entry[0])
         return [planned for _, planned in seen[:_SWEEPS_AT_MOST]]
@@ -162,23 +320,130 @@ class _Run:
         """The noise floor of a difference: two frames at the sweep's end, too blurred for vibration to matter."""
         first, second = self._microscope.camera.snap(), self._microscope.camera.snap()
         self.images += 2
-        floor = _FLOOR_FACTOR * self._predictor.measure(first, second).difference_sd
-        self._focus_settings = replace(self._settings.focus, difference_floor=floor)
+        floor = _FLOOR_FACTOR * self._eyes.predictor.measure(first, second).difference_sd
+        self._policy = self._make_policy(replace(self._settings.focus, difference_floor=floor))
 
-    def visit(self, planned: PlannedField) -> tuple[FieldRecord, FocusResult]:
+    def _take(self, planned: PlannedField, attempt: int = 1) -> tuple[FieldRecord, Frame]:
         """Go to a field, focus it, learn from it."""
-        self._xy.move_to(planned.x_um, planned.y_um)
-        pivot_um = self._surface.pivot_um(planned.x_um, planned.y_um)
+        again = attempt > 1
+        if again:
+            self._rescanned.append(planned.index)
+            self._kept.forget_if_there((planned.row, planned.column))
+        visit = self._visit(planned, again)
         if self._witness:
             self._witness.forget()
-        result = focus_field(self._microscope, self._z, self._predictor, pivot_um, self._focus_settings)
-        if result.verdict == "focused" and result.focus_um is not None:
-            self._surface.add(planned.x_um, planned.y_um, result.focus_um, result.spread_um)
+        self._asked = None
+        self._arrive(planned, self._policy.first_um(visit))
+        field = Field(self._microscope, self._z, self._eyes, self._policy.focus_settings)
+        result = within_budget(field, lambda: self._policy.focus(field, visit))
         self.images += result.images
-        self.fields_done += 1
-        self._in_doubt += result.verdict in ("unsure", "failed")
+        self._verdicts[planned.index] = result.verdict
+        self._attempts[planned.index] = attempt
+        self._learn(planned, visit, result)
+        return self._record(planned, result, attempt), result.frame
+
+    def _visit(self, planned: PlannedField, again: bool) -> Visit:
+        def judge(shot: Shot) -> Judgement:
+            judgement = self._keep(planned, shot.frame, shot.z_um, expected)
+            self._asked = (planned, shot, judgement)
+            return judgement
+
+        if self._policy.follows:
+            return Visit(Expectation(self._last_um, _SWEEP_SD_UM), self._last_um)
+        expected = self._surface.expect(planned.x_um, planned.y_um)
+        spaced_sd_um = self._settings.sure_of_dof * self._microscope.depth_of_field_um / 2
+        far = self._is_sparse and expected.sd_um > spaced_sd_um
+        return Visit(expected, self._last_um, judge, again or self._doubt_ahead or far)
+
+    def _keep(
+        self, planned: PlannedField, frame: Frame, z_um: float, focus: Expectation, measured: bool = False
+    ) -> Judgement:
+        cell = (planned.row, planned.column)
+        return self._kept.put(cell, frame, z_um, focus, self._surface.between_sd_um, measured)
+
+    def _arrive(self, planned: PlannedField, first_um: float) -> None:
+        """x and y move, z goes to below its first image and up, and what was left to think about is thought about."""
+        self._z.start_field()
+        think, self._think = self._think, None
+
+        def sideways() -> None:
+            self._xy.move_to(planned.x_um, planned.y_um)
+
+        def upward() -> None:
+            self._z.approach_from_below(self._z.reachable_um(first_um))
+
+        actions = (sideways, upward) if think is None else (sideways, upward, think)
+        self._microscope.clock.together(*actions)
+
+    def _think_now(self) -> None:
+        think, self._think = self._think, None
+        if think is not None:
+            think()
+
+    def _learn(self, planned: PlannedField, visit: Visit, result: FocusResult) -> None:
+        """What a field tells about the others: tissue, surface, and whether it is as sharp as its neighbours."""
+        self._tissue.learn(planned, result.verdict != "empty")
+        if result.verdict != "focused":
+            if self._asked is not None:
+                self._kept.forget_if_there((planned.row, planned.column))
+            return
+        if result.focus_um is None or result.focus_sd_um is None:
+            focus = visit.expected
+            if self._asked is not None:
+                self._learn_from_neighbours(planned, focus, result.z_um, self._asked[2])
+        else:
+            focus = self._measured(result.focus_um, result.focus_sd_um)
+            if not self._policy.follows:
+                self._surface.add(planned.x_um, planned.y_um, focus.z_um, focus.sd_um)
+            self._last_um = result.focus_um
+            self._doubt_ahead = False
+        if result.bend_per_um2 is not None:
+            self._kept.learn_bend(result.bend_per_um2)
+        if self._policy.is_checked and not self._is_kept_already(result):
+            self._kept.forget_if_there((planned.row, planned.column))
+            self._think = lambda: self._judge(planned, result, focus)
+
+    def _is_kept_already(self, result: FocusResult) -> bool:
+        return self._asked is not None and self._asked[1].frame is result.frame
+
+    def _judge(self, planned: PlannedField, result: FocusResult, focus: Expectation) -> None:
+        """Compare a kept frame with its neighbours; where it is worse, the surface is not to be relied on ahead."""
+        self._microscope.clock.spend(self._microscope.decision_time_s)
+        judgement = self._keep(planned, result.frame, result.z_um, focus, measured=result.focus_um is not None)
+        if judgement.out_of_focus > MOST_OUT:
+            self._doubt_ahead = True
+        if result.focus_um is None:
+            self._learn_from_neighbours(planned, focus, result.z_um, judgement)
+
+    def _learn_from_neighbours(
+        self, planned: PlannedField, expected: Expectation, z_um: float, judgement: Judgement
+    ) -> None:
+        """A frame that was only looked at beside its neighbours tells of the focus what its prior did not know."""
+        prior_sd_um = math.hypot(expected.sd_um, self._settings.arrival_error_um)
+        if judgement.sd_um > _TELLS * prior_sd_um:
+            return
+        precision = judgement.sd_um**-2 - prior_sd_um**-2
+        defocus_um = (judgement.defocus_um / judgement.sd_um**2 - (z_um - expected.z_um) / prior_sd_um**2) / precision
+        sd_um = math.hypot(precision**-0.5, self._settings.arrival_error_um)
+        self._surface.add(planned.x_um, planned.y_um, z_um - defocus_um, sd_um, hearsay=True)
+
+    def _hear_all(self) -> None:
+        cells = self._kept.settle()
+        self._judgements = {
+            planned.index: cells[planned.row, planned.column]
+            for planned in self._plan
+            if (planned.row, planned.column) in cells
+        }
+
+    def _doubtful(self) -> list[PlannedField]:
+        """Fields that are unsure, failed or probably out of focus, in the plan's order."""
+        doubtful = {index for index, verdict in self._verdicts.items() if verdict in ("unsure", "failed")}
+        doubtful |= {index for index, judged in self._judgements.items() if judged.out_of_focus > MOST_OUT}
+        return [planned for planned in self._plan if planned.index in doubtful]
+
+    def _record(self, planned: PlannedField, result: FocusResult, attempt: int) -> FieldRecord:
         x_um, y_um = self._xy.position_um
-        record = FieldRecord(
+        return FieldRecord(
             index=planned.index,
             row=planned.row,
             column=planned.column,
@@ -189,8 +454,8 @@ class _Run:
             images=result.images,
             focus=result.to_json(),
             true_stage_um=None if self._witness is None else self._witness.position_um(result.frame),
+            attempt=attempt,
         )
-        return record, result
 
 
 class _Witness:

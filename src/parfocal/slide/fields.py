@@ -117,6 +117,7 @@ class FieldRecord:
         file: the frame, relative to the folder; the writer fills it in.
         focus: the whole focus trace, as JSON values.
         true_stage_um: true (x, y, z) of the stage in µm; None where nobody knows it.
+        attempt: 1, or more where a field in doubt was taken again; the last attempt counts.
 
     Raises:
         FileError: if a value is not possible.
@@ -133,10 +134,13 @@ class FieldRecord:
     file: str = ""
     focus: dict[str, Any] = field(default_factory=dict)
     true_stage_um: tuple[float, float, float] | None = None
+    attempt: int = 1
 
     def __post_init__(self) -> None:
         if self.index < 0:
             raise FileError(f"index {self.index} is below 0")
+        if self.attempt < 1:
+            raise FileError(f"attempt {self.attempt} of field {self.index} is below 1")
         if self.verdict not in get_args(Verdict):
             raise FileError(f"verdict {self.verdict!r} is none of {', '.join(get_args(Verdict))}")
         known = (self.stage_x_um, self.stage_y_um, self.stage_z_um, *(self.true_stage_um or (0.0, 0.0, 0.0)))
@@ -165,12 +169,7 @@ class FieldsWriter:
     def __init__(
         self, path: Path, header: FieldsHeader, *, overwrite: bool = False, frame_format: FrameFormat = "jpg"
     ) -> None:
-        self.path = Path(path)
-        self.header = header
-        self._suffix = "." + frame_format
-        self._indices: set[int] = set()
-        self._pending: deque[Future[None]] = deque()
-        self._broken = False
+        self._begin(Path(path), header, frame_format)
         text = json.dumps({"format": FORMAT, **asdict(header)}, indent=2, allow_nan=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -181,6 +180,34 @@ class FieldsWriter:
             raise cannot("write", self.path, error) from error
         with written_aside(self.path / HEADER_FILE) as part:
             part.write_text(text, encoding="utf-8")
+
+    @classmethod
+    def reopen(cls, folder: FieldsFolder) -> Self:
+        """Add further attempts to a folder that was read; its header stays.
+
+        Raises:
+            FileError: if the folder cannot be written, or its last line is torn.
+        """
+        writer = cls.__new__(cls)
+        suffix = Path(folder.attempts[0].file).suffix.lstrip(".") if folder.attempts else "jpg"
+        writer._begin(folder.path, folder.header, "png" if suffix == "png" else "jpg")
+        writer._attempts = {(record.index, record.attempt) for record in folder.attempts}
+        path = folder.path / RECORDS_FILE
+        if not _read(path).endswith(b"\n"):
+            raise FileError(f"{path}: the last line is torn")
+        try:
+            writer._records = path.open("ab")
+        except OSError as error:
+            raise cannot("write", path, error) from error
+        return writer
+
+    def _begin(self, path: Path, header: FieldsHeader, frame_format: FrameFormat) -> None:
+        self.path = path
+        self.header = header
+        self._suffix = "." + frame_format
+        self._attempts: set[tuple[int, int]] = set()
+        self._pending: deque[Future[None]] = deque()
+        self._broken = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fields")
 
     def put(self, record: FieldRecord, frame: Frame) -> None:
@@ -200,11 +227,12 @@ class FieldsWriter:
                 f"frame {frame.shape} {frame.dtype} of field {record.index} is not "
                 f"{(*self.header.frame_shape, 3)} uint8"
             )
-        if record.index in self._indices:
+        if (record.index, record.attempt) in self._attempts:
             raise FileError(f"{self.path}: field {record.index} was already written")
-        record = replace(record, file=f"{FRAMES_FOLDER}/f{record.index:05d}{self._suffix}")
+        again = "" if record.attempt == 1 else f"-{record.attempt}"
+        record = replace(record, file=f"{FRAMES_FOLDER}/f{record.index:05d}{again}{self._suffix}")
         line = json.dumps(asdict(record), allow_nan=False) + "\n"
-        self._indices.add(record.index)
+        self._attempts.add((record.index, record.attempt))
         self._pending.append(self._thread.submit(self._write, record.file, frame.copy(), line.encode()))
 
     def close(self) -> None:
@@ -256,7 +284,8 @@ class FieldsFolder:
     Attributes:
         path: the folder.
         header: how the fields were taken.
-        records: the fields in the order of acquisition. A torn last line is left out.
+        records: the fields in the order of acquisition, each by its last attempt. A torn last line is left out.
+        attempts: the same with what was taken again since.
 
     Raises:
         FileError: if the folder, the header or a record is missing or malformed, naming file and line.
@@ -265,7 +294,9 @@ class FieldsFolder:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.header = _read_header(self.path / HEADER_FILE)
-        self.records = _read_records(self.path / RECORDS_FILE)
+        self.attempts = _read_records(self.path / RECORDS_FILE)
+        latest = {record.index: record for record in self.attempts}
+        self.records = [record for record in self.attempts if latest[record.index] is record]
 
     def frame(self, record: FieldRecord) -> Frame:
         """The kept frame of a field: uint8 (Y, X, 3), RGB.
@@ -318,7 +349,7 @@ def _is_own(relative: Path) -> bool:
     name = relative.name.removesuffix(PART_SUFFIX)
     if relative.parent == Path(FRAMES_FOLDER):
         stem, _, suffix = name.partition(".")
-        return stem[:1] == "f" and stem[1:].isdigit() and suffix in get_args(FrameFormat)
+        return stem[:1] == "f" and stem[1:].replace("-", "", 1).isdigit() and suffix in get_args(FrameFormat)
     return relative.parent == Path() and name in (HEADER_FILE, RECORDS_FILE, *RESULT_FILES)
 
 
@@ -351,11 +382,11 @@ def _read_records(path: Path) -> list[FieldRecord]:
     if _parse(torn):
         lines.append(torn)
     records = [_build(_RECORD, _parse(line), f"{path}, line {number}") for number, line in enumerate(lines, 1)]
-    seen: set[int] = set()
+    latest: dict[int, FieldRecord] = {}
     for record in records:
-        if record.index in seen:
-            raise FileError(f"{path}: field {record.index} occurs twice")
-        seen.add(record.index)
+        if record.index in latest and record.attempt <= latest[record.index].attempt:
+            raise FileError(f"{path}: attempt {record.attempt} of field {record.index} occurs twice")
+        latest[record.index] = record
     return records
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.devices.base import Clock, Frame, Lamp
-from parfocal.errors import SettingsError
+from parfocal.errors import ParfocalError, SettingsError
 
 
 class Sensor(Protocol):
@@ -36,6 +36,21 @@ class VirtualClock:
         if not duration_s >= 0:
             raise SettingsError(f"a duration of {duration_s:g} s is not 0 s or more")
         self._now_s += duration_s
+
+    def together(self, *actions: Callable[[], None]) -> None:
+        """Do each from the same moment on; afterwards it is as late as when the last of them ended."""
+        began_s = ended_s = self._now_s
+        failures: list[ParfocalError] = []
+        for action in actions:
+            self._now_s = began_s
+            try:
+                action()
+            except ParfocalError as error:
+                failures.append(error)
+            ended_s = max(ended_s, self._now_s)
+        self._now_s = ended_s
+        if failures:
+            raise failures[0]
 
 
 class SimulatedLamp:

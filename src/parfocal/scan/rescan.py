@@ -1,0 +1,96 @@
+"""Fields of a finished scan, taken again: those in doubt, or those that somebody names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from parfocal.devices.approach import lamp_lit
+from parfocal.devices.base import Truth
+from parfocal.devices.microscope import Microscope
+from parfocal.errors import FileError, InstrumentError, ScanStoppedError, SettingsError
+from parfocal.focus.field import eyes_of
+from parfocal.focus.predictor import Predictor
+from parfocal.scan.plan import ScanPlan
+from parfocal.scan.report import REPORT_FILE
+from parfocal.scan.scanner import BORDER_SPARE, OnField, ScanRun
+from parfocal.scan.settings import ScanSettings
+from parfocal.slide.fields import FieldsFolder, FieldsWriter
+
+
+def fields_in_doubt(folder: FieldsFolder) -> list[int]:
+    """Fields that a scan ended with in doubt: unsure, failed, or on its report's list.
+
+    Raises:
+        FileError: if the report is missing or is none.
+    """
+    listed = read_report(folder).get("fields_in_doubt", [])
+    if not isinstance(listed, list) or not all(isinstance(index, int) for index in listed):
+        raise FileError(f"{folder.path / REPORT_FILE}: fields_in_doubt is not a list of numbers")
+    unsettled = {record.index for record in folder.records if record.verdict in ("unsure", "failed")}
+    return sorted(unsettled | set(listed))
+
+
+def read_report(folder: FieldsFolder) -> dict[str, Any]:
+    """The report of a finished scan. Raises FileError if it is missing or is none."""
+    path = folder.path / REPORT_FILE
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read, was the scan finished? {error.strerror or error}") from error
+    except ValueError as error:
+        raise FileError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(report, dict):
+        raise FileError(f"{path}: is not a report")
+    return report
+
+
+def rescan_fields(
+    microscope: Microscope,
+    settings: ScanSettings,
+    predictor: Predictor,
+    plan: ScanPlan,
+    folder: FieldsFolder,
+    indices: Sequence[int],
+    on_field: OnField,
+    truth: Truth | None = None,
+) -> ScanRun:
+    """Take fields again, with a checked pair each, and add them to the folder. The lamp is off afterwards.
+
+    The foci that the scan measured are gone by, so the stage must stand in the same coordinates, and the slide must not
+    have been taken out.
+
+    Args:
+        microscope: the instrument.
+        settings: how it focuses.
+        predictor: defocus from pairs of frames.
+        plan: the scan's.
+        folder: the scan.
+        indices: fields to take again.
+        on_field: called after each.
+        truth: of a simulated instrument; it is only written down.
+
+    Raises:
+        SettingsError: if a field was not visited by the scan, or no focus was measured in it.
+        ScanStoppedError: if the instrument fails or the command is interrupted; what was taken is kept.
+        FileError: if the folder cannot be read or written.
+    """
+    visited = {record.index for record in folder.records}
+    unknown = [index for index in indices if index not in visited]
+    if unknown:
+        raise SettingsError(f"field {unknown[0]} is none of the {len(visited)} that {folder.path} holds")
+    run = ScanRun(microscope, settings, eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE), plan, truth)
+    run.recall(folder)
+    done = 0
+    try:
+        with FieldsWriter.reopen(folder) as writer, lamp_lit(microscope.lamp):
+            for record, frame in run.again(indices):
+                writer.put(record, frame)
+                done += 1
+                on_field(record, run.progress())
+    except InstrumentError as error:
+        raise ScanStoppedError(f"stopped after {done} of {len(indices)} fields: {error}") from error
+    except KeyboardInterrupt as error:
+        raise ScanStoppedError(f"interrupted after {done} of {len(indices)} fields") from error
+    return run
