@@ -99,6 +99,9 @@ class DeadFrames:
         said = self._eyes.predict(first, first, delta_um)
         return replace(said, defocus_um=float(self._rng.uniform(-10, 10)), spread_um=3.0)
 
+    def is_blank(self, frame):
+        return self._is_dead(frame)
+
     def centre(self, frame):
         return -20.7 if self._is_dead(frame) else self._eyes.centre(frame)
 

@@ -354,15 +354,11 @@ class TestABlackFrame:
         assert purposes(result) == ["first", "second", "kept", "flank"]
         assert result.frame.any()
 
-    @pytest.mark.xfail(
-        strict=True, reason="its sharpness draws the peak 2 µm away, and the frame that was right is left"
-    )
     def test_as_a_flank_it_does_not_spoil_the_frame_that_is_kept(self):
         result = self.focus(black=4)
         assert result.verdict == "focused"
         assert true_z_um(result.frame) == pytest.approx(FOCUS_UM, abs=0.3)
 
-    @pytest.mark.xfail(strict=True, reason="a kept frame is not looked at when three images show no peak")
     def test_it_is_not_kept_as_a_focused_one(self):
         result = self.focus(black=3)
         assert result.verdict != "focused" or result.frame.any()

@@ -214,9 +214,9 @@ class TestCost:
         asked = []
         predict = surface_module._Candidates.predict
 
-        def counted(self, place_um, *others):
-            asked.append(len(place_um))
-            return predict(self, place_um, *others)
+        def counted(self, place, *others):
+            asked.append(len(place))
+            return predict(self, place, *others)
 
         surface = FocusSurface(10.0, STEP_UM)
         for x_um, y_um in serpentine(rows=8, columns=20):
@@ -224,16 +224,41 @@ class TestCost:
         monkeypatch.setattr(surface_module._Candidates, "predict", counted)
         surface.expect(3000.0, 2400.0)
         surface.add(3000.0, 2400.0, plane_um(3000.0, 2400.0), 0.3)
-        assert set(asked) == {surface_module._NEIGHBOURS}
+        assert set(asked) == {surface_module._NEIGHBOURS + surface_module._LATEST}
         assert len(asked) <= 3
 
-    def test_the_fields_asked_are_the_nearest(self):
+    def test_the_fields_asked_are_the_nearest_and_the_latest(self):
         surface = FocusSurface(0.0, STEP_UM)
         for x_um, y_um in serpentine(rows=8, columns=20):
             surface.add(x_um, y_um, plane_um(x_um, y_um), 0.3, hearsay=True)
-        place_um, z_um, _ = surface._nearest(3000.0, 900.0)
-        assert np.hypot(*place_um.T).max() <= 4 * STEP_UM
-        assert z_um == pytest.approx(plane_um(place_um[:, 0] + 3000.0, place_um[:, 1] + 900.0))
+        place, z_um, _ = surface._chosen(3000.0, 900.0, 0.0)
+        nearest, latest = place[: -surface_module._LATEST], place[-surface_module._LATEST :]
+        assert np.hypot(*nearest[:, :2].T).max() <= 4 * STEP_UM
+        assert set(latest[:, 1] + 900.0) == {7 * STEP_UM}
+        assert z_um == pytest.approx(plane_um(place[:, 0] + 3000.0, place[:, 1] + 900.0))
+
+
+class TestDrift:
+    @staticmethod
+    def drifting(um_per_minute, seed=0):
+        """Two rows a minute of a tilted slide that drifts, every fifth field of which is measured."""
+        rng, surface, time_s = np.random.default_rng(seed), FocusSurface(10.0, STEP_UM), 0.0
+        for index, (x_um, y_um) in enumerate(serpentine(rows=20, columns=20)):
+            time_s += 1.5
+            z_um = plane_um(x_um, y_um) + um_per_minute * time_s / 60
+            if index % 5 == 0:
+                surface.add(x_um, y_um, z_um + rng.normal(0.0, 0.2), 0.2, time_s=time_s)
+        return surface.expect(x_um, y_um, time_s), z_um, surface.expect(0.0, 0.0, time_s)
+
+    @pytest.mark.parametrize("um_per_minute", [-1.0, 0.0, 1.0])
+    def test_a_steady_one_is_followed(self, um_per_minute):
+        expected, z_um, _ = self.drifting(um_per_minute)
+        assert expected.z_um == pytest.approx(z_um, abs=3 * expected.sd_um)
+        assert expected.sd_um < 0.2
+
+    def test_old_fields_are_told_what_it_came_to_since(self):
+        _, _, first = self.drifting(1.0)
+        assert first.z_um == pytest.approx(plane_um(0.0, 0.0) + 10.0, abs=3 * first.sd_um)
 
 
 class TestItsPoints:

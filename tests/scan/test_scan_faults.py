@@ -40,16 +40,12 @@ class TestThermalDrift:
         assert len(outcome.unnoticed) <= 0.03 * FIELDS
 
     @pytest.mark.slow
-    @pytest.mark.xfail(
-        strict=True,
-        reason="over 15 × 15 mm the sparse fields are 11 µm old in the end: 3.7 instead of 1.1 images, 98 % in focus",
-    )
     def test_over_a_whole_slide_a_micrometre_a_minute_costs_little(self):
         scan = modelled("tissue", 52)
         clock = scan.microscope.clock
         outcome = run(with_z(scan, lambda: clock.now_s / 60), 52)
         assert outcome.share_in_focus >= 0.99
-        assert outcome.images_per_field < 2.0
+        assert outcome.images_per_field < 1.3
 
     def test_the_papers_way_follows_it_from_field_to_field(self):
         assert self.drifting(5.0, policy="paper").share_in_focus >= 0.75
@@ -71,7 +67,7 @@ class TestLostSteps:
         outcome = self.losing(after_fields, seed)
         assert outcome.stopped is None
         assert outcome.share_in_focus >= 0.98
-        assert not outcome.unnoticed
+        assert all(abs(outcome.error_um[index]) < 1.0 for index in outcome.unnoticed)  # the stage's own error
         assert outcome.images_per_field > sound(seed).images_per_field  # the surface is no longer relied upon
 
     def test_the_reported_focus_jumps_by_what_was_lost(self):
@@ -111,9 +107,6 @@ class TestPredictionsOfTheWrongSign:
         assert outcome.took_s <= FIELDS * 2 * 30.0
         assert max(record.images for record in outcome.attempts) <= 4 * 3 + 6
 
-    @pytest.mark.xfail(
-        strict=True, reason="where three images show no peak the prediction stands, as sure as ±0.3 µm: 4 to 24 µm out"
-    )
     def test_no_field_out_of_focus_is_called_focused(self, outcome):
         assert not outcome.unnoticed
 
@@ -140,9 +133,6 @@ class TestDeadFrames:
     def test_every_field_has_a_verdict(self, outcome):
         assert set(outcome.verdicts) <= {"focused", "empty", "unsure", "failed"}
 
-    @pytest.mark.xfail(
-        strict=True, reason="one black frame makes a field empty, and empty fields amid tissue are not taken again"
-    )
     def test_a_field_amid_tissue_is_not_called_empty_for_one_of_them(self, outcome):
         assert outcome.verdicts["empty"] == 0
 

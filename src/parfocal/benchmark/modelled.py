@@ -193,6 +193,10 @@ class ModelledEyes:
             doubt_um=float(self._bank.doubt_um[pair]),
         )
 
+    def is_blank(self, frame: Frame) -> bool:  # noqa: ARG002
+        """See `focus.sharpness.Sharpness`."""
+        return False
+
     def centre(self, frame: Frame) -> float:
         """See `focus.sharpness.Sharpness`."""
         seen = self._camera.what(frame)

@@ -21,6 +21,8 @@ __all__ = [
 ]  # fmt: skip
 
 _CHECKS = 2
+_CLEARLY_SHARPER = 0.05  # of ln sharpness: some half a depth of field
+_UNCHECKED_SD_UM = 1.0
 _PREDICTION_SD_UM = 0.3
 """What a prediction near focus is off by, at least, however much its patches agree."""
 
@@ -221,10 +223,19 @@ class _ByPairs:
         if checks:
             kept, peak = self._check(kept)
         spread_um = None if math.isnan(reading.spread_um) else reading.spread_um
+        if checks and peak is None and self._is_blurred(kept):
+            return self._field.result("unsure", self._field.sharpest(), f"{move.reason}, but it is not sharper there")
         result = replace(self._field.result("focused", kept, move.reason), spread_um=spread_um)
         if peak is None:
-            return replace(result, focus_um=reading.focus_um, focus_sd_um=max(spread_um or 0.0, _PREDICTION_SD_UM))
+            sd_um = max(spread_um or 0.0, _UNCHECKED_SD_UM if checks else _PREDICTION_SD_UM)
+            return replace(result, focus_um=reading.focus_um, focus_sd_um=sd_um)
         return replace(result, focus_um=peak.z_um, focus_sd_um=peak.error_um, bend_per_um2=peak.bend_per_um2)
+
+    def _is_blurred(self, kept: Shot) -> bool:
+        """Whether another shot is clearly sharper than the kept one."""
+        sharpness = self._field.eyes.sharpness
+        best = max(sharpness.centre(shot.frame) for shot in self._field.shots)
+        return sharpness.centre(kept.frame) < best - _CLEARLY_SHARPER
 
     def _check(self, kept: Shot) -> tuple[Shot, Peak | None]:
         """The frame to keep, and the peak: again at the sharpest plane where the kept frame is too far from it.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from parfocal.devices.approach import GuardedZ
 from parfocal.devices.base import Frame
 from parfocal.devices.microscope import Microscope
+from parfocal.errors import InstrumentError
 from parfocal.focus.decision import FocusSettings
 from parfocal.focus.peak import Peak, find_peak
 from parfocal.focus.predictor import Predictor
@@ -16,6 +17,10 @@ from parfocal.focus.sharpness import FrameSharpness, Sharpness
 SAME_PLACE_UM = 1e-6
 NEAR_FLANK, FAR_FLANK, FARTHEST_FLANK = 0.25, 0.45, 1.25
 """How far beside a frame another one tells about the peak, in Δ."""
+
+
+BLANKS_AT_MOST = 3
+"""Blank frames in a row after which a camera counts as broken."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,18 @@ class Field:
         return self.expose(purpose, target_um, aim_um)
 
     def expose(self, purpose: Purpose, target_um: float, aim_um: float | None = None, note: str = "") -> Shot:
-        """Take a frame where the stage stands, and write it into the trace; `aim_um` is what a record could give."""
-        shot = Shot(self._microscope.camera.snap(), self.z.position_um)
+        """Take a frame where the stage stands, and write it into the trace; `aim_um` is what a record could give.
+
+        Raises:
+            InstrumentError: if the camera returns blank frames only.
+        """
+        for _ in range(BLANKS_AT_MOST):
+            shot = Shot(self._microscope.camera.snap(), self.z.position_um)
+            if not self.eyes.sharpness.is_blank(shot.frame):
+                break
+            self.trace.append(FocusStep(purpose, target_um, shot.z_um, note="blank frame, taken again"))
+        else:
+            raise InstrumentError(f"the camera returned {BLANKS_AT_MOST} blank frames at z {self.z.position_um:.2f} µm")
         self.shots.append(shot)
         record = self._record_note(purpose, target_um, target_um if aim_um is None else aim_um)
         notes = "; ".join(text for text in (note, record) if text)
@@ -127,7 +142,7 @@ class Field:
 
     def result(self, verdict: Verdict, kept: Shot, reason: str) -> FocusResult:
         """What the field came to."""
-        return FocusResult(verdict, kept.z_um, kept.frame, len(self.shots), tuple(self.trace), reason)
+        return FocusResult(verdict, kept.z_um, kept.frame, len(self.trace), tuple(self.trace), reason)
 
     def _record_note(self, purpose: Purpose, target_um: float, aim_um: float) -> str:
         """Says so where a record could not give what was asked for."""

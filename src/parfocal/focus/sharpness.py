@@ -15,6 +15,7 @@ from parfocal.merit import green, tenengrad
 
 Frame = NDArray[np.uint8]
 
+_BLANK_LEVELS = 2
 _SEARCH_PX = 24
 _LEAST_SHARED_PX = 24
 _HIGH_PASS_PX = 41  # a box, whose cost does not grow with it
@@ -23,6 +24,9 @@ _LEAST_CORRELATION = 0.3
 
 class Sharpness(Protocol):
     """How sharp frames are."""
+
+    def is_blank(self, frame: Frame) -> bool:
+        """Whether a frame holds no picture at all, as when a camera returns a dead one."""
 
     def centre(self, frame: Frame) -> float:
         """ln (Tenengrad / mean²) of the centre, where best focus is defined."""
@@ -68,6 +72,10 @@ class FrameSharpness:
     def __init__(self, scale: float, border: float = 0.2) -> None:
         self._scale = scale
         self._border = border
+
+    def is_blank(self, frame: Frame) -> bool:
+        """Whether all pixels are alike: empty glass is not, it has noise."""
+        return int(frame.max()) - int(frame.min()) <= _BLANK_LEVELS
 
     def centre(self, frame: Frame) -> float:
         """See `Sharpness`."""

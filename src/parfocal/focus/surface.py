@@ -5,7 +5,10 @@ large the parts are is not known beforehand: a few dozen candidates each predict
 and count by how well they did (prequential weights). So the standard deviation is that of predictions of this very
 slide.
 
-Each prediction uses the nearest measurements only: the cost does not grow with the slide, but for finding them.
+All of it may drift, as instruments do that warm up: steadily, at a rate that the measurements tell.
+
+Each prediction uses the nearest measurements and the latest ones only: the cost does not grow with the slide, but for
+finding them.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from parfocal.errors import SettingsError
 
 Array = NDArray[np.float64]
 
-_NEIGHBOURS = 40
+_NEIGHBOURS, _LATEST = 32, 8
+_DRIFT_SD_UM_PER_MIN = 0.5
 _LEVEL_SD_UM, _TILT_SD_UM_PER_MM, _BOW_SD_UM_PER_MM2 = 20.0, 4.0, 0.5
 _SMOOTH_UM, _SMOOTH_PITCHES = (0.0, 1.0, 4.0, 12.0), (5.0, 12.0)
 _ROUGH_UM, _ROUGH_PITCHES = (0.03, 0.1, 0.3, 1.0), 1.0
@@ -44,6 +48,7 @@ class FocusPoint:
         y_um: stage y in µm.
         z_um: its focus in µm.
         sd_um: standard deviation of the measurement in µm; None: unknown.
+        time_s: when it was measured, by the instrument's clock.
         trusted: False while nothing around bears it out.
     """
 
@@ -51,6 +56,7 @@ class FocusPoint:
     y_um: float
     z_um: float
     sd_um: float | None = None
+    time_s: float = 0.0
     trusted: bool = True
 
     @property
@@ -93,7 +99,7 @@ class FocusSurface:
         self._largest_step_um = largest_step_um
         self._candidates = _Candidates(pitch_um)
         self._points: list[FocusPoint] = []
-        self._values = np.zeros((64, 4))  # x, y, z, variance; grows by doubling
+        self._values = np.zeros((64, 5))  # x, y, z, variance, time; grows by doubling
         self._trusted = np.zeros(64, dtype=bool)
 
     @property
@@ -106,7 +112,16 @@ class FocusSurface:
         """Focus of the field measured last, in µm: the paper's pivot (section 4.3.2)."""
         return self._points[-1].z_um if self._points else self._initial.z_um
 
-    def add(self, x_um: float, y_um: float, z_um: float, sd_um: float | None = None, *, hearsay: bool = False) -> None:
+    def add(
+        self,
+        x_um: float,
+        y_um: float,
+        z_um: float,
+        sd_um: float | None = None,
+        *,
+        time_s: float = 0.0,
+        hearsay: bool = False,
+    ) -> None:
         """Learn the focus of a field. Fields that are empty, unsure or failed have nothing to tell and stay out.
 
         A measurement that lies far from what all others say is kept apart until one nearby bears it out: a field
@@ -117,6 +132,7 @@ class FocusSurface:
             y_um: stage y in µm.
             z_um: focus in µm.
             sd_um: standard deviation of the measurement in µm; None where unknown.
+            time_s: when it was measured, by the instrument's clock.
             hearsay: whether what the surface expected went into it: it then does not count for or against a candidate.
 
         Raises:
@@ -126,26 +142,26 @@ class FocusSurface:
             raise SettingsError(f"focus {z_um:g} µm at ({x_um:g}, {y_um:g}) µm is not a point")
         if sd_um is not None and not 0 <= sd_um < math.inf:
             raise SettingsError(f"sd {sd_um:g} µm of a focus is not 0 µm or more")
-        point = FocusPoint(x_um, y_um, z_um, sd_um)
+        point = FocusPoint(x_um, y_um, z_um, sd_um, time_s)
         if self._trusted.sum() >= _FEWEST_TO_SUSPECT:
-            expected = self._mixture(x_um, y_um)
+            expected = self._mixture(x_um, y_um, time_s)
             off_um = abs(z_um - expected.z_um)
             limit_um = max(_SUSPECT_UM, _SUSPECT_SDS * math.hypot(expected.sd_um, math.sqrt(point.variance_um2)))
             point = replace(point, trusted=off_um <= limit_um or self._borne_out(point))
             if not hearsay:
-                means_um, variances_um2 = self._candidates.predict(*self._nearest(x_um, y_um))
+                means_um, variances_um2 = self._candidates.predict(*self._chosen(x_um, y_um, time_s))
                 self._candidates.judge(z_um - means_um, variances_um2 + point.variance_um2)
         self._append(point)
 
-    def expect(self, x_um: float, y_um: float) -> Expectation:
-        """Where the focus is expected at stage (x_um, y_um).
+    def expect(self, x_um: float, y_um: float, time_s: float = 0.0) -> Expectation:
+        """Where the focus is expected at stage (x_um, y_um), at a time of the instrument's clock.
 
         It never lies farther from the nearest trusted measurement than `largest_step_um` for each pitch, or part of
         one, between them; where it is held back the deviation grows by as much.
         """
         if not self._points:
             return self._initial
-        expected = self._mixture(x_um, y_um)
+        expected = self._mixture(x_um, y_um, time_s)
         rows = self._values[: len(self._points)][self._trusted[: len(self._points)]]
         away_um = np.hypot(rows[:, 0] - x_um, rows[:, 1] - y_um)
         nearest = int(np.argmin(away_um))
@@ -164,7 +180,7 @@ class FocusSurface:
             self._values = np.concatenate([self._values, np.zeros_like(self._values)])
             self._trusted = np.concatenate([self._trusted, np.zeros_like(self._trusted)])
         self._points.append(point)
-        self._values[count] = (point.x_um, point.y_um, point.z_um, point.variance_um2)
+        self._values[count] = (point.x_um, point.y_um, point.z_um, point.variance_um2, point.time_s)
         self._trusted[count] = point.trusted
 
     def _borne_out(self, point: FocusPoint) -> bool:
@@ -180,20 +196,22 @@ class FocusSurface:
                 return True
         return False
 
-    def _nearest(self, x_um: float, y_um: float) -> tuple[Array, Array, Array]:
-        """The trusted points nearest to a place: from there (N, 2) and focus (N,) in µm, variance (N,) in µm²."""
+    def _chosen(self, x_um: float, y_um: float, time_s: float) -> tuple[Array, Array, Array]:
+        """The trusted points nearest to a place, and the latest: (x, y) in µm and time in s from there and then (N, 3),
+        focus (N,) in µm, variance (N,) in µm²."""
         count = len(self._points)
         rows = self._values[:count][self._trusted[:count]]
-        away = np.hypot(rows[:, 0] - x_um, rows[:, 1] - y_um)
-        if len(rows) > _NEIGHBOURS:
-            rows = rows[np.argpartition(away, _NEIGHBOURS)[:_NEIGHBOURS]]
-        return rows[:, :2] - (x_um, y_um), rows[:, 2], rows[:, 3]
+        if len(rows) > _NEIGHBOURS + _LATEST:
+            latest, others = rows[-_LATEST:], rows[:-_LATEST]
+            away = np.hypot(others[:, 0] - x_um, others[:, 1] - y_um)
+            rows = np.concatenate([others[np.argpartition(away, _NEIGHBOURS)[:_NEIGHBOURS]], latest])
+        return rows[:, [0, 1, 4]] - (x_um, y_um, time_s), rows[:, 2], rows[:, 3]
 
-    def _mixture(self, x_um: float, y_um: float) -> Expectation:
+    def _mixture(self, x_um: float, y_um: float, time_s: float) -> Expectation:
         """What the candidates that count say together."""
         weights = self._candidates.weights
         counts = np.flatnonzero(weights > _LEAST_WEIGHT * weights.max())
-        means_um, variances_um2 = self._candidates.predict(*self._nearest(x_um, y_um), counts)
+        means_um, variances_um2 = self._candidates.predict(*self._chosen(x_um, y_um, time_s), counts)
         shares = weights[counts] / weights[counts].sum()
         mean_um = float(shares @ means_um)
         variance_um2 = float(shares @ (variances_um2 + (means_um - mean_um) ** 2))
@@ -227,11 +245,12 @@ class _Candidates:
         self._score = _FORGET * self._score + log_density
 
     def predict(
-        self, place_um: Array, z_um: Array, variance_um2: Array, which: NDArray[np.int64] | slice = slice(None)
+        self, place: Array, z_um: Array, variance_um2: Array, which: NDArray[np.int64] | slice = slice(None)
     ) -> tuple[Array, Array]:
-        """Mean (H,) in µm and variance (H,) in µm² at the origin, from measurements (N,) at place_um (N, 2)."""
+        """Mean (H,) in µm and variance (H,) in µm² here and now, from measurements (N,) at `place`: x, y in µm and time
+        in s from here and now, (N, 3)."""
         level_um = float(np.median(z_um))
-        places = np.vstack([place_um, np.zeros((1, 2))])
+        places = np.vstack([place, np.zeros((1, 3))])
         covariance = self._covariance(places, which)
         known, across, own = covariance[:, :-1, :-1], covariance[:, :-1, -1], covariance[:, -1, -1]
         known = known + np.diag(variance_um2)
@@ -243,12 +262,13 @@ class _Candidates:
 
     def _between_um2(self) -> Array:
         half_um = self._pitch_um / 2
-        ends_um = np.array([[-half_um, 0.0], [half_um, 0.0]])
-        _, variance_um2 = self.predict(ends_um, np.zeros(2), np.full(2, _LEAST_SD_UM**2))
+        ends = np.array([[-half_um, 0.0, 0.0], [half_um, 0.0, 0.0]])
+        _, variance_um2 = self.predict(ends, np.zeros(2), np.full(2, _LEAST_SD_UM**2))
         return variance_um2
 
-    def _covariance(self, place_um: Array, which: NDArray[np.int64] | slice) -> Array:
-        """(H, N, N) covariance of focus between places (N, 2), in µm²."""
+    def _covariance(self, place: Array, which: NDArray[np.int64] | slice) -> Array:
+        """(H, N, N) covariance of focus between places and times (N, 3), in µm²."""
+        place_um, time_min = place[:, :2], place[:, 2] / 60
         apart = np.hypot(*(place_um[:, None] - place_um[None]).transpose(2, 0, 1)) / self._pitch_um
         squared_mm2 = np.sum(place_um**2, axis=1) / 1e6
         tilt = (_TILT_SD_UM_PER_MM / 1000) ** 2 * (place_um @ place_um.T)
@@ -256,7 +276,8 @@ class _Candidates:
         smooth = np.stack([_matern(apart / cell) for cell in _SMOOTH_PITCHES])[self._cell[which]]
         rough = np.exp(-apart / _ROUGH_PITCHES)
         parts = self._smooth_um2[which, None, None] * smooth + self._rough_um2[which, None, None] * rough
-        return np.asarray(_LEVEL_SD_UM**2 + tilt + bow + parts)
+        drift = _DRIFT_SD_UM_PER_MIN**2 * np.outer(time_min, time_min)
+        return np.asarray(_LEVEL_SD_UM**2 + tilt + bow + drift + parts)
 
 
 def _matern(distance: Array) -> Array:

@@ -27,7 +27,7 @@ from parfocal.scan.settings import ScanSettings
 from parfocal.scan.tissue import TissueMap
 from parfocal.slide.fields import FieldRecord, FieldsFolder
 
-MOST_OUT = 0.35
+MOST_OUT = 0.4
 """Probability of being out of focus from which a kept frame is taken again."""
 
 BORDER_SPARE = 0.06
@@ -37,6 +37,7 @@ _FLOOR_FACTOR = 1.15
 _SWEEPS_AT_MOST = 4
 _RICH_FIELDS = 3
 _SWEEP_SD_UM = 1.0
+_HEARSAY_SD_UM = 0.3  # beside what a comparison itself leaves open: neighbours share their errors
 _TELLS = 0.85  # share of its deviation that a comparison must leave at most, to be learnt from
 _RESCANS = 2  # rounds: a field taken again can put its neighbour in doubt
 _COUNT_EVERY = 20  # fields: how often those still worth a visit are counted
@@ -238,7 +239,7 @@ class ScanRun:
     def begin_at(self, planned: PlannedField, z_um: float) -> None:
         """The focus of a field is known to a µm or so."""
         self._surface = FocusSurface(z_um, self._pitch_um)
-        self._surface.add(planned.x_um, planned.y_um, z_um, _SWEEP_SD_UM)
+        self._surface.add(planned.x_um, planned.y_um, z_um, _SWEEP_SD_UM, time_s=self._microscope.clock.now_s)
         self._last_um = z_um
 
     def fields(self) -> Iterator[tuple[FieldRecord, Frame]]:
@@ -277,7 +278,7 @@ class ScanRun:
             self._tissue.learn(field, record.verdict != "empty")
             if record.verdict == "focused":
                 told = record.focus.get("focus_sd_um")
-                focus = self._surface.expect(field.x_um, field.y_um)
+                focus = self._surface.expect(field.x_um, field.y_um, self._microscope.clock.now_s)
                 focus = focus if told is None else self._measured(record.focus["focus_um"], told)
                 self._keep(field, folder.frame(record), record.stage_z_um, focus, measured=told is not None)
 
@@ -350,7 +351,7 @@ class ScanRun:
 
         if self._policy.follows:
             return Visit(Expectation(self._last_um, _SWEEP_SD_UM), self._last_um)
-        expected = self._surface.expect(planned.x_um, planned.y_um)
+        expected = self._surface.expect(planned.x_um, planned.y_um, self._microscope.clock.now_s)
         spaced_sd_um = self._settings.sure_of_dof * self._microscope.depth_of_field_um / 2
         far = self._is_sparse and expected.sd_um > spaced_sd_um
         return Visit(expected, self._last_um, judge, again or self._doubt_ahead or far)
@@ -394,7 +395,9 @@ class ScanRun:
         else:
             focus = self._measured(result.focus_um, result.focus_sd_um)
             if not self._policy.follows:
-                self._surface.add(planned.x_um, planned.y_um, focus.z_um, focus.sd_um)
+                self._surface.add(
+                    planned.x_um, planned.y_um, focus.z_um, focus.sd_um, time_s=self._microscope.clock.now_s
+                )
             self._last_um = result.focus_um
             self._doubt_ahead = False
         if result.bend_per_um2 is not None:
@@ -424,8 +427,10 @@ class ScanRun:
             return
         precision = judgement.sd_um**-2 - prior_sd_um**-2
         defocus_um = (judgement.defocus_um / judgement.sd_um**2 - (z_um - expected.z_um) / prior_sd_um**2) / precision
-        sd_um = math.hypot(precision**-0.5, self._settings.arrival_error_um)
-        self._surface.add(planned.x_um, planned.y_um, z_um - defocus_um, sd_um, hearsay=True)
+        sd_um = math.hypot(precision**-0.5, _HEARSAY_SD_UM, self._settings.arrival_error_um)
+        self._surface.add(
+            planned.x_um, planned.y_um, z_um - defocus_um, sd_um, time_s=self._microscope.clock.now_s, hearsay=True
+        )
 
     def _hear_all(self) -> None:
         cells = self._kept.settle()
