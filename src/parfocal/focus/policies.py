@@ -131,7 +131,7 @@ class BySurface:
     focus_settings: FocusSettings
     sure_sd_um: float
     ask_sd_um: float
-    most_out: float = 0.08
+    most_out: float = 0.05
     name: PolicyName = "surface"
     follows: bool = False
     is_checked: bool = True
