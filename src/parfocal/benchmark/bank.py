@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.devices.base import Frame
+from parfocal.devices.simulated import CameraSettings, SimulatedCamera, SimulatedLamp, VirtualClock, shows_tissue
 from parfocal.errors import FileError
-from parfocal.focus.peak import central_sharpness
+from parfocal.focus.peak import central_sharpness, log_sharpness
 from parfocal.focus.predictor import FocusPredictor
-from parfocal.merit import find_best_focus, green, tenengrad
+from parfocal.merit import find_best_focus
 from parfocal.optics.imaging import FieldLight, SlideOptics
 from parfocal.optics.objective import Objective
 from parfocal.optics.samples import Appearance, make_sample
@@ -53,7 +55,6 @@ _NEAR_PLANES, _FAR_PAIRS = 23, 4
 _MOST_APART_UM = 0.8  # from Δ: beyond what two arrivals can be off
 _KINDS = {"f": np.float64, "i": np.int64}
 _TRUTH_PX = 448
-_TISSUE_OD, _TISSUE_SHARE = 0.05, 0.01
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _render_field(network: Path, task: tuple[str, int]) -> dict[str, Array]:
     light = optics.field(place_um[0], place_um[1], (_FRAME_PX, _FRAME_PX), PIXEL_UM)
     best_um, is_tissue = _truth(optics, light, place_um)
     z_um = _planes(rng)
-    frames = [_expose(light, best_um + z, rng) for z in z_um]
+    frames = _expose(light, best_um + z_um, rng)
     predictor = FocusPredictor(network, OBJECTIVE, PIXEL_UM, empty_sd=2.0, patch_grid=3)
     measured = [predictor.measure(frame, frame) for frame in frames]
     scale = PIXEL_UM / OBJECTIVE.canonical_pixel_um
@@ -179,8 +180,7 @@ def _truth(optics: SlideOptics, light: FieldLight, place_um: Array) -> tuple[flo
     step_um = OBJECTIVE.depth_of_field_um(SENSOR_PIXEL_UM) / 4
     best_um = find_best_focus(lambda z_um: crop.plane(z_um, channels=(1,))[..., 0], 0.0, 8.0, step_um)
     best_um = 0.0 if best_um is None else best_um
-    in_focus = light.plane(best_um, channels=(1,))
-    return best_um, bool(np.mean(in_focus < 10.0**-_TISSUE_OD) >= _TISSUE_SHARE)
+    return best_um, shows_tissue(light, best_um)
 
 
 def _planes(rng: np.random.Generator) -> Array:
@@ -198,18 +198,24 @@ def _pairs(z_um: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return first, second
 
 
-def _expose(light: FieldLight, z_um: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One frame, with the instrument's vibration, flicker and noise."""
-    shift_y, shift_x = rng.normal(0.0, 0.1, 2)
-    exposure = np.float32(1 + 0.005 * rng.normal())
-    return Sensor().expose(light.plane(z_um, shift_px=(float(shift_y), float(shift_x))) * exposure, rng)
+def _expose(light: FieldLight, z_um: Array, rng: np.random.Generator) -> list[Frame]:
+    """A frame at each z, with the instrument's vibration, flicker and noise."""
+    settings, clock, lamp = CameraSettings(frame_shape=(_FRAME_PX, _FRAME_PX)), VirtualClock(), SimulatedLamp()
+    lamp.on()
+    return [
+        SimulatedCamera(settings, partial(_moved, light, float(z)), Sensor(), lamp, clock, rng).snap() for z in z_um
+    ]
 
 
-def _strips(frame: NDArray[np.uint8]) -> list[float]:
+def _moved(light: FieldLight, z_um: float, shift_px: tuple[float, float]) -> NDArray[np.float32]:
+    """The light at one z, moved by vibration."""
+    return np.asarray(light.plane(z_um, shift_px=shift_px), dtype=np.float32)
+
+
+def _strips(frame: Frame) -> list[float]:
     """Sharpness of the left, right, upper and lower tenth of a frame."""
     wide = round(_STRIP_SHARE * frame.shape[0])
-    parts = (frame[:, :wide], frame[:, -wide:], frame[:wide], frame[-wide:])
-    return [float(np.log(max(tenengrad(part), 1e-9)) - 2 * np.log(max(green(part).mean(), 1.0))) for part in parts]
+    return [log_sharpness(part) for part in (frame[:, :wide], frame[:, -wide:], frame[:wide], frame[-wide:])]
 
 
 def read_bank(path: Path) -> Bank:

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.benchmark.policies import Bench
+from parfocal.devices.approach import lamp_lit
+from parfocal.devices.microscope import Microscope
 from parfocal.focus.kept import KeptFrames
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.sharpness import FrameSharpness
@@ -43,6 +46,14 @@ class DecisionTimes:
         return self.network_ms + self.neighbours_ms + self.surface_ms
 
 
+def take_pair(microscope: Microscope, delta_um: float) -> Frames:
+    """Two frames, uint8 (2, Y, X, 3), the second delta_um above where the stage stands. The lamp is off afterwards."""
+    with lamp_lit(microscope.lamp):
+        first = microscope.camera.snap()
+        microscope.z.move_to(microscope.z.position_um + delta_um)
+        return np.stack([first, microscope.camera.snap()])
+
+
 def time_decisions(bench: Bench, predictor: Predictor, frames: Frames, rounds: int = 15) -> list[DecisionTimes]:
     """Time the parts of a decision with 20, 200 and 2,000 fields known.
 
@@ -52,6 +63,15 @@ def time_decisions(bench: Bench, predictor: Predictor, frames: Frames, rounds: i
         frames: uint8 (2, Y, X, 3), a pair.
         rounds: how often each.
     """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        return _timed(bench, predictor, frames, rounds)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _timed(bench: Bench, predictor: Predictor, frames: Frames, rounds: int) -> list[DecisionTimes]:
     network_ms = _median_ms(lambda: predictor.predict(frames[0], frames[1], bench.settings.approach.delta_um), rounds)
     neighbours_ms = _median_ms(_judging(bench, frames), rounds)
     return [

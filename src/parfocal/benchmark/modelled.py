@@ -18,6 +18,7 @@ from parfocal.benchmark.slides import PolicySlide
 from parfocal.devices.base import Clock, Frame
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.simulated import (
+    CameraSettings,
     SimulatedLamp,
     SimulatedXYStage,
     SimulatedZStage,
@@ -33,7 +34,6 @@ from parfocal.scan.plan import PlannedField, ScanPlan
 
 Array = NDArray[np.float64]
 
-_FRAME_S = 0.033
 _DELTA_WEIGHT = 3.0  # a µm of Δ matters as much as so many of defocus
 _SCORE_NOISE, _COMPARISON_NOISE = 0.002, 0.008
 _EMPTY_SD, _NOISE_SD = 1.0, 0.5
@@ -138,7 +138,7 @@ class ModelledCamera:
 
     def snap(self) -> Frame:
         """A serial number, as uint8 (1, 2, 3)."""
-        self._clock.spend(_FRAME_S)
+        self._clock.spend(CameraSettings().frame_s)
         serial = len(self.seen)
         self.seen.append(_Seen(self._slide.cell_at(*self._xy.true_um), self._z.true_um))
         return np.frombuffer(serial.to_bytes(6, "big"), dtype=np.uint8).reshape(1, 2, 3)

@@ -20,10 +20,9 @@ class PolicySlide:
     Attributes:
         name: of the slide.
         kind: smooth or rough.
-        textures: kinds of field in the bank.
+        textures: kinds of field in the bank; where the slide is rendered, all of it is of the first.
         relief: from a seed to where the specimen lies.
         is_empty: whether there is nothing at (x_um, y_um).
-        sample: for rendering: sample and appearance are those of the first texture.
     """
 
     name: str

@@ -267,24 +267,15 @@ def decision(as_json: bool) -> None:
     """
     from dataclasses import asdict, replace
 
-    import cv2
-    import numpy as np
-
-    from parfocal.benchmark.deciding import time_decisions
+    from parfocal.benchmark.deciding import take_pair, time_decisions
     from parfocal.benchmark.policies import Bench
     from parfocal.config import open_microscope
-    from parfocal.devices.approach import lamp_lit
 
-    cv2.setNumThreads(1)
     instrument = open_microscope("paper-40x", "blood-smear")
     instrument = replace(instrument, settings=replace(instrument.settings, patch_grid=2))
-    microscope, bench = instrument.microscope, Bench.of(instrument.microscope, instrument.settings)
-    with lamp_lit(microscope.lamp):
-        frames = []
-        for _ in range(2):
-            frames.append(microscope.camera.snap())
-            microscope.z.move_to(microscope.z.position_um + bench.settings.approach.delta_um)
-    times = time_decisions(bench, instrument.predictor(), np.stack(frames))
+    bench = Bench.of(instrument.microscope, instrument.settings)
+    pair = take_pair(instrument.microscope, bench.settings.approach.delta_um)
+    times = time_decisions(bench, instrument.predictor(), pair)
     if as_json:
         click.echo(json.dumps({"rows": [{**asdict(row), "total_ms": row.total_ms} for row in times]}, indent=2))
         return

@@ -10,7 +10,7 @@ from parfocal.devices.approach import GuardedZ
 from parfocal.devices.microscope import Microscope
 from parfocal.errors import BudgetError, InstrumentError, LimitError, StageStuckError
 from parfocal.focus.decision import Accept, Empty, FocusSettings, GiveUp, HalfStep, Move, Reading, Retreat, next_move
-from parfocal.focus.field import FAR_FLANK, NEAR_FLANK, SAME_PLACE_UM, Eyes, Field, Shot, eyes_of
+from parfocal.focus.field import FAR_FLANK, NEAR_FLANK, SAME_PLACE_UM, Field, Shot, eyes_of
 from parfocal.focus.peak import Peak
 from parfocal.focus.predictor import FocusPrediction, Predictor
 from parfocal.focus.result import FocusResult, FocusStep, Purpose, Verdict
@@ -30,7 +30,7 @@ _PREDICTION_SD_UM = 0.3
 def focus_field(
     microscope: Microscope,
     z: GuardedZ,
-    predictor: Predictor | Eyes,
+    predictor: Predictor,
     pivot_um: float,
     settings: FocusSettings,
 ) -> FocusResult:
@@ -59,8 +59,7 @@ def focus_field(
     if not microscope.lamp.is_on:
         raise InstrumentError("the lamp is off: every field would look empty")
     z.start_field()
-    eyes = predictor if isinstance(predictor, Eyes) else eyes_of(microscope, predictor)
-    field = Field(microscope, z, eyes, settings)
+    field = Field(microscope, z, eyes_of(microscope, predictor), settings)
     return within_budget(field, lambda: focus_by_pairs(field, pivot_um))
 
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from parfocal.devices.approach import ApproachSettings
 from parfocal.errors import SettingsError
 
+FLOOR_FACTOR = 1.15
+"""By how much `difference_floor` lies above a difference that was measured of two frames at one z."""
+
 _LEAST_MOVED_SHARE = 0.08  # of image_sd: the smallest difference that a move of Δ made on simulated specimens
 _CLEARLY = 1.2
 

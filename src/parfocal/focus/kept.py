@@ -28,11 +28,8 @@ _NOISE, _BEND_ERROR = 0.012, 0.12  # of a comparison: absolute, and as a share o
 _NONSENSE = 0.01  # share of comparisons that say nothing
 _STRIP_SDS_UM = (0.05, 0.2, 0.5)  # by how much objects in a strip may lie off the mean depth: candidates
 _FORGET = 0.98
-_OFF_SHARES = (
-    (-math.sqrt(3), 1 / 6),
-    (0.0, 2 / 3),
-    (math.sqrt(3), 1 / 6),
-)  # Gauss–Hermite: standard deviations, weight
+# Gauss–Hermite: standard deviations, weight
+_OFF_SHARES = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 _STRIP_FACTOR = 1.2  # the border bends more than the centre, whose objects lie at several depths
 _BEND_U2 = 0.13  # bend of the average specimen, per u²
 _LATEST_BENDS = 25
@@ -66,7 +63,7 @@ class _Node:
     prior: Array
     edges: Any
     doubtful_prior: Array  # by which it is judged in the end, whatever the surface promised
-    belief: Array = field(default_factory=lambda: np.zeros(0))
+    belief: Array
     messages: dict[Cell, Array] = field(default_factory=dict)
     likelihoods: dict[Cell, Array] = field(default_factory=dict)  # [own defocus, neighbour's]
 
@@ -121,6 +118,7 @@ class KeptFrames:
         sd_um = math.hypot(focus.sd_um, self._arrival_um)
         prior = self._prior(z_um - focus.z_um, sd_um)
         doubtful = prior if measured else self._prior(z_um - focus.z_um, max(sd_um, _DOUBTFUL_SD_UM))
+        self.forget_if_there(cell)
         node = _Node(z_um, focus.z_um, prior, self._sharpness.edges(frame), doubtful, prior)
         self._nodes[cell] = node
         for beside in self._beside(cell):
@@ -134,7 +132,7 @@ class KeptFrames:
                 likelihood = self._likelihood(difference, lower_um, between_sd_um, prior, other.belief)
                 node.likelihoods[beside], other.likelihoods[cell] = likelihood, likelihood.T
                 node.messages[beside] = _normalised(likelihood @ other.belief)
-        self._believe(node)
+        node.belief = _believed(node)
         self._forget_edges(cell)
         return self.judgement(cell)
 
@@ -163,30 +161,15 @@ class KeptFrames:
         for _ in range(_ROUNDS):
             heard = {
                 cell: {
-                    beside: _normalised(likelihood @ self._without(beside, cell))
+                    beside: _normalised(likelihood @ _believed(self._nodes[beside], but=cell))
                     for beside, likelihood in node.likelihoods.items()
                 }
                 for cell, node in self._nodes.items()
             }
             for cell, messages in heard.items():
                 self._nodes[cell].messages = messages
-                self._believe(self._nodes[cell])
+                self._nodes[cell].belief = _believed(self._nodes[cell])
         return {cell: self.judgement(cell) for cell in self._nodes}
-
-    def _without(self, cell: Cell, listener: Cell) -> Array:
-        """Belief about a frame, less what `listener` told it."""
-        node = self._nodes[cell]
-        belief = node.prior.copy()
-        for teller, message in node.messages.items():
-            if teller != listener:
-                belief *= message
-        return _normalised(belief)
-
-    def _believe(self, node: _Node) -> None:
-        belief = node.prior.copy()
-        for message in node.messages.values():
-            belief *= message
-        node.belief = _normalised(belief)
 
     def _beside(self, cell: Cell) -> list[Cell]:
         row, column = cell
@@ -246,6 +229,15 @@ class KeptFrames:
     def _falls_to(self, defocus_um: Array) -> Array:
         """ln sharpness of the border at a defocus in µm, less that in focus."""
         return -np.log1p(self._bend * _STRIP_FACTOR * defocus_um**2)
+
+
+def _believed(node: _Node, but: Cell | None = None) -> Array:
+    """What follows from a frame's prior and from what its neighbours told, less what the neighbour `but` did."""
+    belief = node.prior.copy()
+    for teller, message in node.messages.items():
+        if teller != but:
+            belief *= message
+    return _normalised(belief)
 
 
 def _normalised(values: Array) -> Array:

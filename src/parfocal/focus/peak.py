@@ -39,9 +39,7 @@ class Peak:
 
 
 def central_sharpness(frame: NDArray[np.uint8], scale: float) -> float:
-    """ln (Tenengrad / mean²) of the central 448² canonical pixels, or of as much of them as there is.
-
-    Over the mean's square, flicker of the lamp cancels: it alone would make 0.01 of noise.
+    """`log_sharpness` of the central 448² canonical pixels, or of as much of them as there is.
 
     Args:
         frame: uint8 (Y, X, 3).
@@ -55,7 +53,15 @@ def central_sharpness(frame: NDArray[np.uint8], scale: float) -> float:
         size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         centre = np.asarray(cv2.resize(centre, size, interpolation=method), dtype=np.uint8)
-    return math.log(max(tenengrad(centre), 1e-9)) - 2 * math.log(max(float(green(centre).mean()), 1.0))
+    return log_sharpness(centre)
+
+
+def log_sharpness(view: NDArray[np.uint8]) -> float:
+    """ln (Tenengrad / mean²) of a part of a frame, uint8 (Y, X, 3) or its green channel (Y, X).
+
+    Over the mean's square, flicker of the lamp cancels: it alone would make 0.01 of noise.
+    """
+    return math.log(max(tenengrad(view), 1e-9)) - 2 * math.log(max(float(green(view).mean()), 1.0))
 
 
 def find_peak(z_um: Sequence[float], sharpness: Sequence[float]) -> Peak | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -116,25 +116,35 @@ class ByPairs:
 
 
 @dataclass(frozen=True)
-class BySurface:
+class _AtExpected:
+    """A policy that goes by what the surface expects, and whose kept frames are checked.
+
+    Attributes:
+        approach: Δ, and where a pair begins.
+        focus_settings: when a prediction counts, and how close to its target a frame is kept.
+    """
+
+    approach: ApproachSettings
+    focus_settings: FocusSettings
+    name: ClassVar[PolicyName]
+    follows: ClassVar[bool] = False
+    is_checked: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class BySurface(_AtExpected):
     """One image where the surface is sure or the neighbours agree, else a pair, checked by sharpness.
 
     Attributes:
-        approach: distances of the pair.
-        focus_settings: when a prediction counts, and how far from the sharpest plane a frame may be kept.
         sure_sd_um: standard deviation of the expected focus up to which one image is kept unseen, in µm.
         ask_sd_um: up to which one is taken and kept if its neighbours agree, in µm.
         most_out: probability of being out of focus up to which they agree.
     """
 
-    approach: ApproachSettings
-    focus_settings: FocusSettings
     sure_sd_um: float
     ask_sd_um: float
     most_out: float = 0.05
-    name: PolicyName = "surface"
-    follows: bool = False
-    is_checked: bool = True
+    name: ClassVar[PolicyName] = "surface"
 
     def first_um(self, visit: Visit) -> float:
         """The expected focus, or below it by `start_below_um` where a pair will be taken."""
@@ -168,21 +178,15 @@ class BySurface:
 
 
 @dataclass(frozen=True)
-class ByStack:
-    """A full stack around the expected focus, half the depth of field apart; its sharpest plane is kept.
+class ByStack(_AtExpected):
+    """A full stack, 3 Δ to either side of the expected focus; its sharpest plane is kept.
 
     Attributes:
-        approach: Δ gives the reach, 3 Δ to either side.
-        focus_settings: its empty level.
         step_um: distance of the planes in µm.
     """
 
-    approach: ApproachSettings
-    focus_settings: FocusSettings
     step_um: float
-    name: PolicyName = "stack"
-    follows: bool = False
-    is_checked: bool = True
+    name: ClassVar[PolicyName] = "stack"
 
     def first_um(self, visit: Visit) -> float:
         """The lowest plane."""
@@ -193,23 +197,14 @@ class ByStack:
         planes = math.floor(2 * _STACK_REACH_DELTAS * self.approach.delta_um / self.step_um) + 1
         for index in range(planes):
             field.approach("plane", self.first_um(visit) + index * self.step_um)
-        return _sharpest_of_curve(field, keep_within_um=self.step_um / 2 + 1e-6)
+        return _sharpest_of_curve(field, keep_within_um=self.step_um / 2 + SAME_PLACE_UM)
 
 
 @dataclass(frozen=True)
-class ByParabola:
-    """Three images Δ/2 apart; the parabola of their sharpness tells the peak, and is put there until it holds it.
+class ByParabola(_AtExpected):
+    """Three images Δ/2 apart; the parabola of their sharpness tells the peak, and is put there until it holds it."""
 
-    Attributes:
-        approach: Δ gives the distance.
-        focus_settings: how far from the peak a frame is kept.
-    """
-
-    approach: ApproachSettings
-    focus_settings: FocusSettings
-    name: PolicyName = "parabola"
-    follows: bool = False
-    is_checked: bool = True
+    name: ClassVar[PolicyName] = "parabola"
 
     def first_um(self, visit: Visit) -> float:
         """The lowest of the three."""
@@ -235,19 +230,10 @@ class ByParabola:
 
 
 @dataclass(frozen=True)
-class BySweep:
-    """Upward from below the expected focus until the picture has got worse for two planes; then to the peak.
+class BySweep(_AtExpected):
+    """Upward from below the expected focus until the picture has got worse for two planes; then to the peak."""
 
-    Attributes:
-        approach: Δ gives the reach and the step.
-        focus_settings: how far from the peak a frame is kept.
-    """
-
-    approach: ApproachSettings
-    focus_settings: FocusSettings
-    name: PolicyName = "sweep"
-    follows: bool = False
-    is_checked: bool = True
+    name: ClassVar[PolicyName] = "sweep"
 
     def first_um(self, visit: Visit) -> float:
         """The lowest plane."""

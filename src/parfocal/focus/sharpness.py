@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.focus.peak import central_sharpness
-from parfocal.merit import green, tenengrad
+from parfocal.focus.peak import central_sharpness, log_sharpness
+from parfocal.merit import tenengrad
 
 Frame = NDArray[np.uint8]
 
@@ -105,7 +105,7 @@ class FrameSharpness:
         a, b = _shared(mine, theirs, dx + off_x, dy + off_y)
         if min(a.shape) < _LEAST_SHARED_PX or _correlation(a, b) < _LEAST_CORRELATION:
             return None
-        return _log_sharpness(a) - _log_sharpness(b)
+        return log_sharpness(a) - log_sharpness(b)
 
 
 def _facing(edges: Edges, other: Edges, dx: int, dy: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int, int]:
@@ -140,7 +140,3 @@ def _high_pass(view: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     x, y = (_high_pass(view).ravel() for view in (a, b))
     return float(x @ y / max(math.sqrt(float(x @ x) * float(y @ y)), 1e-9))
-
-
-def _log_sharpness(view: NDArray[np.uint8]) -> float:
-    return math.log(max(tenengrad(view), 1e-9)) - 2 * math.log(max(float(green(view).mean()), 1.0))

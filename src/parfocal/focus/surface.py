@@ -162,7 +162,7 @@ class FocusSurface:
         if not self._points:
             return self._initial
         expected = self._mixture(x_um, y_um, time_s)
-        rows = self._values[: len(self._points)][self._trusted[: len(self._points)]]
+        rows = self._rows
         away_um = np.hypot(rows[:, 0] - x_um, rows[:, 1] - y_um)
         nearest = int(np.argmin(away_um))
         reach_um = self._largest_step_um * max(1.0, float(away_um[nearest]) / self._pitch_um)
@@ -173,6 +173,12 @@ class FocusSurface:
     def between_sd_um(self) -> float:
         """Standard deviation of the focus halfway between two neighbouring fields whose own is known, in µm."""
         return math.sqrt(float(self._candidates.weights @ self._candidates.between_um2))
+
+    @property
+    def _rows(self) -> Array:
+        """(N, 5) x, y, z, variance, time of the trusted points, in the order in which they were added."""
+        count = len(self._points)
+        return self._values[:count][self._trusted[:count]]
 
     def _append(self, point: FocusPoint) -> None:
         count = len(self._points)
@@ -199,8 +205,7 @@ class FocusSurface:
     def _chosen(self, x_um: float, y_um: float, time_s: float) -> tuple[Array, Array, Array]:
         """The trusted points nearest to a place, and the latest: (x, y) in µm and time in s from there and then (N, 3),
         focus (N,) in µm, variance (N,) in µm²."""
-        count = len(self._points)
-        rows = self._values[:count][self._trusted[:count]]
+        rows = self._rows
         if len(rows) > _NEIGHBOURS + _LATEST:
             latest, others = rows[-_LATEST:], rows[:-_LATEST]
             away = np.hypot(others[:, 0] - x_um, others[:, 1] - y_um)

@@ -133,24 +133,19 @@ def build_report(
         "microscope": header.microscope,
         "specimen": header.specimen,
         "fields": len(records),
-        "fields_empty": sum(record.verdict == "empty" for record in records),
-        "fields_unsure": sum(record.verdict in ("unsure", "failed") for record in records),
+        **_outcome(fields, stitched, truths),
         "fields_in_doubt": list(summary.in_doubt),
         "policy": summary.policy,
         "rescanned": len(summary.rescanned),
         "tissue_coverage": tissue_coverage,
         "images_total": summary.images,
-        "images_per_field": images_per_field(fields.attempts, truths),
         "modelled_time_s": round(summary.modelled_time_s, 6),
         "wall_time_s": round(wall_time_s, 2),
         "peak_memory_mib": round(peak_memory_mib(), 1),
-        "focus": asdict(focus_figures(records, truths, header.depth_of_field_um)),
-        "stitching": _stitching(stitched),
         "slide": stitched.slide_path.name,
         "sweep": summary.sweep.to_json(),
         "settings": header.settings,
         "out_of_focus": {str(index): round(seen.out_of_focus, 4) for index, seen in summary.judgements.items()},
-        "field_errors_um": _errors_um(truths),
     }
 
 
@@ -174,35 +169,34 @@ def amend_report(
         modelled_time_s: instrument time that it took.
         wall_time_s: time on the wall that it took.
     """
-    records = fields.records
     judged = {str(index): round(seen.out_of_focus, 4) for index, seen in run.judgements.items()}
     return report | {
-        "fields_empty": sum(record.verdict == "empty" for record in records),
-        "fields_unsure": sum(record.verdict in ("unsure", "failed") for record in records),
+        **_outcome(fields, stitched, truths),
         "fields_in_doubt": list(run.in_doubt),
         "rescanned": report["rescanned"] + len(run.rescanned),
         "images_total": report["images_total"] + run.images,
-        "images_per_field": images_per_field(fields.attempts, truths),
         "modelled_time_s": round(report["modelled_time_s"] + modelled_time_s, 6),
         "wall_time_s": round(report["wall_time_s"] + wall_time_s, 2),
-        "focus": asdict(focus_figures(records, truths, fields.header.depth_of_field_um)),
-        "stitching": _stitching(stitched),
         "out_of_focus": report["out_of_focus"] | judged,
-        "field_errors_um": _errors_um(truths),
     }
 
 
-def _stitching(stitched: StitchResult) -> dict[str, Any]:
+def _outcome(fields: FieldsFolder, stitched: StitchResult, truths: list[FieldTruth]) -> dict[str, Any]:
+    """What follows from the fields folder and its mosaic, however the fields came there."""
+    records = fields.records
     return {
-        "seams": stitched.seams,
-        "accepted": stitched.accepted,
-        "rms_error_px": stitched.rms_error_px,
-        "max_error_px": stitched.max_error_px,
+        "fields_empty": sum(record.verdict == "empty" for record in records),
+        "fields_unsure": sum(record.verdict in ("unsure", "failed") for record in records),
+        "images_per_field": images_per_field(fields.attempts, truths),
+        "focus": asdict(focus_figures(records, truths, fields.header.depth_of_field_um)),
+        "stitching": {
+            "seams": stitched.seams,
+            "accepted": stitched.accepted,
+            "rms_error_px": stitched.rms_error_px,
+            "max_error_px": stitched.max_error_px,
+        },
+        "field_errors_um": {str(truth.index): round(truth.error_um, 4) for truth in truths if truth.is_tissue},
     }
-
-
-def _errors_um(truths: list[FieldTruth]) -> dict[str, float]:
-    return {str(truth.index): round(truth.error_um, 4) for truth in truths if truth.is_tissue}
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> Path:

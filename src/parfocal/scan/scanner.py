@@ -13,7 +13,7 @@ from parfocal.devices.microscope import Microscope
 from parfocal.devices.sideways import CompensatedXY
 from parfocal.errors import InstrumentError, ScanStoppedError, SettingsError
 from parfocal.focus.controller import within_budget
-from parfocal.focus.decision import FocusSettings
+from parfocal.focus.decision import FLOOR_FACTOR, FocusSettings
 from parfocal.focus.field import Eyes, Field, Shot, eyes_of
 from parfocal.focus.kept import Judgement, KeptFrames
 from parfocal.focus.policies import FieldPolicy, Visit, make_policy
@@ -33,7 +33,6 @@ MOST_OUT = 0.4
 BORDER_SPARE = 0.06
 """Share of the frame's side by which neighbours may share more than planned."""
 
-_FLOOR_FACTOR = 1.15
 _SWEEPS_AT_MOST = 4
 _RICH_FIELDS = 3
 _SWEEP_SD_UM = 1.0
@@ -169,10 +168,9 @@ class ScanRun:
             settings.arrival_error_um,
         )
         self._last_um = 0.0
-        self._asked: tuple[PlannedField, Shot, Judgement] | None = None
+        self._asked: tuple[Shot, Judgement] | None = None
         self._think: Callable[[], None] | None = None
         self._doubt_ahead = False
-        self._is_sparse = False
         self._verdicts: dict[int, str] = {}
         self._wanted = len(plan)
         self._attempts: dict[int, int] = {}
@@ -245,10 +243,8 @@ class ScanRun:
     def fields(self) -> Iterator[tuple[FieldRecord, Frame]]:
         """Visit and focus: sparse fields, the tissue, then what is in doubt. Yields each field as it is done."""
         if not self._settings.everywhere:
-            self._is_sparse = True
             for planned in self._tissue.sparse():
-                yield self._take(planned)
-            self._is_sparse = False
+                yield self._take(planned, is_sparse=True)
         for planned in self._tissue.remaining():
             yield self._take(planned)
         self._think_now()
@@ -256,7 +252,7 @@ class ScanRun:
             self._hear_all()
             for _ in range(_RESCANS):
                 for planned in [field for field in self._doubtful() if field.index not in self._rescanned]:
-                    yield self._take(planned, attempt=self._attempts.get(planned.index, 1) + 1)
+                    yield self._take(planned)
                 self._think_now()
                 self._hear_all()
 
@@ -286,7 +282,7 @@ class ScanRun:
         """Take fields again, measured, whatever was thought of them."""
         for planned in self._plan:
             if planned.index in indices:
-                yield self._take(planned, attempt=self._attempts.get(planned.index, 1) + 1)
+                yield self._take(planned)
         self._think_now()
         self._hear_all()
 
@@ -304,9 +300,7 @@ class ScanRun:
     def _promising(self) -> list[PlannedField]:
         """Up to four fields on which to sweep, richest first, of the sparse ones, then of all, until three are rich."""
         seen: list[tuple[float, PlannedField]] = []
-        sparse = self._tissue.sparse()
-        others = [planned for planned in self._plan if planned not in sparse]
-        for planned in (*sparse, *others):
+        for planned in dict.fromkeys((*self._tissue.sparse(), *self._plan)):
             self._xy.move_to(planned.x_um, planned.y_um)
             frame = self._microscope.camera.snap()
             self.images += 1
@@ -321,16 +315,16 @@ class ScanRun:
         """The noise floor of a difference: two frames at the sweep's end, too blurred for vibration to matter."""
         first, second = self._microscope.camera.snap(), self._microscope.camera.snap()
         self.images += 2
-        floor = _FLOOR_FACTOR * self._eyes.predictor.measure(first, second).difference_sd
+        floor = FLOOR_FACTOR * self._eyes.predictor.measure(first, second).difference_sd
         self._policy = self._make_policy(replace(self._settings.focus, difference_floor=floor))
 
-    def _take(self, planned: PlannedField, attempt: int = 1) -> tuple[FieldRecord, Frame]:
-        """Go to a field, focus it, learn from it."""
-        again = attempt > 1
-        if again:
+    def _take(self, planned: PlannedField, is_sparse: bool = False) -> tuple[FieldRecord, Frame]:
+        """Go to a field, focus it, learn from it; one that was taken before is measured."""
+        attempt = self._attempts.get(planned.index, 0) + 1
+        if attempt > 1:
             self._rescanned.append(planned.index)
-            self._kept.forget_if_there((planned.row, planned.column))
-        visit = self._visit(planned, again)
+        self._kept.forget_if_there((planned.row, planned.column))
+        visit = self._visit(planned, attempt > 1, is_sparse)
         if self._witness:
             self._witness.forget()
         self._asked = None
@@ -343,17 +337,17 @@ class ScanRun:
         self._learn(planned, visit, result)
         return self._record(planned, result, attempt), result.frame
 
-    def _visit(self, planned: PlannedField, again: bool) -> Visit:
+    def _visit(self, planned: PlannedField, again: bool, is_sparse: bool) -> Visit:
         def judge(shot: Shot) -> Judgement:
             judgement = self._keep(planned, shot.frame, shot.z_um, expected)
-            self._asked = (planned, shot, judgement)
+            self._asked = (shot, judgement)
             return judgement
 
         if self._policy.follows:
             return Visit(Expectation(self._last_um, _SWEEP_SD_UM), self._last_um)
         expected = self._surface.expect(planned.x_um, planned.y_um, self._microscope.clock.now_s)
         spaced_sd_um = self._settings.sure_of_dof * self._microscope.depth_of_field_um / 2
-        far = self._is_sparse and expected.sd_um > spaced_sd_um
+        far = is_sparse and expected.sd_um > spaced_sd_um
         return Visit(expected, self._last_um, judge, again or self._doubt_ahead or far)
 
     def _keep(
@@ -385,13 +379,12 @@ class ScanRun:
         """What a field tells about the others: tissue, surface, and whether it is as sharp as its neighbours."""
         self._tissue.learn(planned, result.verdict != "empty")
         if result.verdict != "focused":
-            if self._asked is not None:
-                self._kept.forget_if_there((planned.row, planned.column))
+            self._kept.forget_if_there((planned.row, planned.column))  # it may have been asked about
             return
         if result.focus_um is None or result.focus_sd_um is None:
             focus = visit.expected
             if self._asked is not None:
-                self._learn_from_neighbours(planned, focus, result.z_um, self._asked[2])
+                self._learn_from_neighbours(planned, focus, result.z_um, self._asked[1])
         else:
             focus = self._measured(result.focus_um, result.focus_sd_um)
             if not self._policy.follows:
@@ -403,11 +396,10 @@ class ScanRun:
         if result.bend_per_um2 is not None:
             self._kept.learn_bend(result.bend_per_um2)
         if self._policy.is_checked and not self._is_kept_already(result):
-            self._kept.forget_if_there((planned.row, planned.column))
             self._think = lambda: self._judge(planned, result, focus)
 
     def _is_kept_already(self, result: FocusResult) -> bool:
-        return self._asked is not None and self._asked[1].frame is result.frame
+        return self._asked is not None and self._asked[0].frame is result.frame
 
     def _judge(self, planned: PlannedField, result: FocusResult, focus: Expectation) -> None:
         """Compare a kept frame with its neighbours; where it is worse, the surface is not to be relied on ahead."""

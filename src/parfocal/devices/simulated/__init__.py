@@ -13,14 +13,14 @@ import numpy as np
 
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.simulated.camera import CameraSettings, Sensor, SimulatedCamera, SimulatedLamp, VirtualClock
-from parfocal.devices.simulated.slide import Light, Optics, SimulatedTruth, SlideOnStage
+from parfocal.devices.simulated.slide import Light, Optics, SimulatedTruth, SlideOnStage, shows_tissue
 from parfocal.devices.simulated.stages import PlayAxis, SimulatedXYStage, SimulatedZStage, XYSettings, ZSettings
 from parfocal.optics.objective import Objective
 
 __all__ = [
     "CameraSettings", "Light", "Optics", "PlayAxis", "Sensor", "SimulatedCamera", "SimulatedLamp", "SimulatedSettings",
     "SimulatedTruth", "SimulatedXYStage", "SimulatedZStage", "SlideOnStage", "VirtualClock", "XYSettings", "ZSettings",
-    "simulated_microscope",
+    "shows_tissue", "simulated_microscope",
 ]  # fmt: skip
 
 

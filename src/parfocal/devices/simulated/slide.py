@@ -130,5 +130,10 @@ class SimulatedTruth:
     def is_tissue(self, x_um: float, y_um: float) -> bool:
         """Whether green OD exceeds 0.05 on at least 1 % of the noise-free frame at best focus."""
         best_um = self.best_focus_um(x_um, y_um)
-        green = self._slide.field_at(x_um, y_um).plane(best_um, channels=(_GREEN,))
-        return bool(np.mean(green < 10.0**-_TISSUE_OD) >= _TISSUE_SHARE)
+        return shows_tissue(self._slide.field_at(x_um, y_um), best_um)
+
+
+def shows_tissue(light: Light, best_um: float) -> bool:
+    """Whether green OD exceeds 0.05 on at least 1 % of a field's noise-free frame at its best focus."""
+    green = light.plane(best_um, channels=(_GREEN,))
+    return bool(np.mean(green < 10.0**-_TISSUE_OD) >= _TISSUE_SHARE)

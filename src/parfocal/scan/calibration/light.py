@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from parfocal.devices.base import Frame
 from parfocal.errors import SettingsError
+from parfocal.focus.decision import FLOOR_FACTOR
 from parfocal.focus.predictor import Predictor
 from parfocal.optics.objective import Objective
 from parfocal.scan.calibration.figures import NoiseFigures, OpticsFigures
@@ -19,7 +20,6 @@ from parfocal.slide.flatfield import MIN_FIELDS, FlatField, apply, fit_flatfield
 DELTA_U = 2.5
 """Δ in units of u at which the shipped network, which knows 2.0 to 3.2 u, is in the middle of its range."""
 
-_FLOOR_FACTOR = 1.15  # as a scan's own
 _EMPTY_FACTOR = 1.5  # fixed pattern and shading that noise alone does not hold
 _WHITE_QUANTILE = 0.98
 _BLOCK_PX = 8
@@ -105,4 +105,4 @@ def measure_noise(pairs: Sequence[tuple[Frame, Frame]], predictor: Predictor) ->
     floor = max(predictor.measure(first, second).difference_sd for first, second in pairs)
     empty = max(predictor.measure(picture, picture).image_sd for picture in pictures)
     noise_sd = float(np.mean([noise.std(axis=(0, 1)).max() for noise in noises]))
-    return NoiseFigures(noise_sd=noise_sd, difference_floor=_FLOOR_FACTOR * floor, empty_sd=_EMPTY_FACTOR * empty)
+    return NoiseFigures(noise_sd=noise_sd, difference_floor=FLOOR_FACTOR * floor, empty_sd=_EMPTY_FACTOR * empty)
