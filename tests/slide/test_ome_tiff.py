@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 from parfocal.errors import FileError
-from parfocal.slide.ome_tiff import SlideDescription, ome_xml, write_ome_tiff
+from parfocal.slide.description import SlideDescription
+from parfocal.slide.ome_tiff import ome_xml, write_ome_tiff
 from parfocal.slide.pyramid import Pyramid, level_shapes
 
 DESCRIPTION = SlideDescription(

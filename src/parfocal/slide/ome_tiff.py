@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import tifffile
 
+from parfocal.slide.description import SlideDescription
 from parfocal.slide.durable import written_aside
 from parfocal.slide.pyramid import TILE_PX, Pyramid
 
@@ -16,29 +16,6 @@ _SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 
 _IMMERSIONS = ((1.1, "Air"), (1.40, "Water"), (1.50, "Glycerol"), (1.60, "Oil"))
-
-
-@dataclass(frozen=True)
-class SlideDescription:
-    """What an OME-TIFF says about its pixels.
-
-    Attributes:
-        name: of the slide, free text.
-        instrument: name of the microscope, free text.
-        pixel_size_um: size of a level-0 pixel, in µm.
-        magnification: of the objective.
-        na: numerical aperture of the objective.
-        immersion_index: refractive index of its immersion medium.
-        creator: program and version.
-    """
-
-    name: str
-    instrument: str
-    pixel_size_um: float
-    magnification: float
-    na: float
-    immersion_index: float
-    creator: str
 
 
 def write_ome_tiff(path: Path, pyramid: Pyramid, description: SlideDescription) -> None:

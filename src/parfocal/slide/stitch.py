@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from parfocal.errors import FileError
+from parfocal.slide.description import SlideDescription
 from parfocal.slide.fields import FieldsFolder, FieldsHeader
 from parfocal.slide.flatfield import estimate_flatfield
 from parfocal.slide.mosaic import Mosaic
-from parfocal.slide.ome_tiff import SlideDescription, write_ome_tiff
+from parfocal.slide.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
