@@ -66,6 +66,7 @@ def test_nothing_but_the_results_is_left(result, scan):
         "frames",
         "slide.ome.tif",
         "overview.jpg",
+        "registration.json",
     }
 
 

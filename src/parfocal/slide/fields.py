@@ -38,7 +38,9 @@ FORMAT = "parfocal-fields-1"
 HEADER_FILE = "scan.json"
 RECORDS_FILE = "fields.jsonl"
 FRAMES_FOLDER = "frames"
-RESULT_FILES = ("slide.ome.tif", "overview.jpg", "report.json", "focus.png")
+REGISTRATION_FILE = "registration.json"
+SEAMS_PICTURE = "seams.png"
+RESULT_FILES = ("slide.ome.tif", "overview.jpg", "report.json", "focus.png", REGISTRATION_FILE, SEAMS_PICTURE)
 """What later steps write beside the fields; a new scan into the same folder replaces them too."""
 
 _QUEUE_DEPTH = 8

@@ -97,9 +97,17 @@ class Registration:
     component: NDArray[np.int32]
 
     @property
+    def islands(self) -> NDArray[np.int32]:
+        """int (N,): the number of each field's piece, 0 the one with the most fields; of equals, the earlier."""
+        names, first, sizes = np.unique(self.component, return_index=True, return_counts=True)
+        rank = np.empty(len(names), np.int32)
+        rank[np.lexsort((first, -sizes))] = np.arange(len(names))
+        return np.asarray(rank[np.searchsorted(names, self.component)], np.int32)
+
+    @property
     def largest(self) -> NDArray[np.bool_]:
         """bool (N,): the fields of the largest part that is tied together by accepted seams."""
-        return np.asarray(self.component == np.bincount(self.component).argmax(), np.bool_)
+        return np.asarray(self.islands == 0, np.bool_)
 
 
 def register(

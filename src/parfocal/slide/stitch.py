@@ -16,7 +16,8 @@ from parfocal.slide.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
-from parfocal.slide.registration import Progress, Registration, position_errors, register
+from parfocal.slide.registered import registered
+from parfocal.slide.registration import Progress, Registration, position_errors
 
 SLIDE_FILE = "slide.ome.tif"
 OVERVIEW_FILE = "overview.jpg"
@@ -67,7 +68,7 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
     if not fields.records:
         raise FileError(f"{folder}: holds 0 fields, at least 1 is needed")
     flat = estimate_flatfield(fields)
-    registration = register(fields, flat, progress=progress)
+    registration = registered(fields, flat, progress)
     mosaic = Mosaic(fields, flat, registration.mosaic_xy_px)
     slide_path, overview_path = fields.path / SLIDE_FILE, fields.path / OVERVIEW_FILE
     with Pyramid(level_shapes(mosaic.shape), fields.path) as pyramid:
@@ -75,7 +76,7 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
         write_ome_tiff(slide_path, pyramid, describe(fields.header))
     with Slide.open(slide_path) as slide:
         write_overview(slide, overview_path)
-    registered, everything = _errors(fields, registration)
+    tied, everything = _errors(fields, registration)
     return StitchResult(
         slide_path=slide_path,
         overview_path=overview_path,
@@ -84,8 +85,8 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
         registered=int(registration.largest.sum()),
         seams=len(registration.seams),
         accepted=sum(seam.accepted for seam in registration.seams),
-        rms_error_px=registered[0],
-        max_error_px=registered[1],
+        rms_error_px=tied[0],
+        max_error_px=tied[1],
         rms_error_all_px=everything[0],
     )
 

@@ -1,0 +1,140 @@
+"""The registration of a scan, kept in its folder: made once, used by every export and report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from parfocal.slide.durable import cannot, written_aside
+from parfocal.slide.fields import HEADER_FILE, RECORDS_FILE, REGISTRATION_FILE, FieldsFolder
+from parfocal.slide.flatfield import FlatField
+from parfocal.slide.registration import Progress, Registration, RegistrationSettings, Seam, register
+
+FORMAT = "parfocal-registration-1"
+"""Changes whenever the same fields would be registered otherwise, so that what was kept before is made anew."""
+
+
+def registered(
+    folder: FieldsFolder,
+    flat: FlatField,
+    progress: Progress | None = None,
+    settings: RegistrationSettings | None = None,
+) -> Registration:
+    """The kept registration of a scan if it is still that of its fields, else a new one, which is kept.
+
+    Args:
+        folder: the scan, with at least one field.
+        flat: float32 (Y, X, 3) relative illumination.
+        progress: told about each pair, where any is compared.
+        settings: None for the defaults.
+
+    Raises:
+        FileError: if a frame cannot be read, or the registration cannot be written.
+    """
+    settings = settings or RegistrationSettings()
+    digest = _digest(folder, settings)
+    kept = _read(folder, digest)
+    if kept is not None:
+        return kept
+    made = register(folder, flat, settings, progress)
+    _write(folder, digest, made)
+    return made
+
+
+@dataclass(frozen=True)
+class FieldSeams:
+    """How well one field joins its neighbours.
+
+    Attributes:
+        seams: neighbours it was compared with.
+        accepted: of these, the ones whose shift was used.
+        residual_px: largest residual of the accepted ones, in px; None without any.
+        island: number of the piece it belongs to, 0 the largest.
+    """
+
+    seams: int
+    accepted: int
+    residual_px: float | None
+    island: int
+
+
+def seams_of_fields(registration: Registration) -> list[FieldSeams]:
+    """How well each field joins its neighbours, in the order of the folder's records."""
+    beside: list[list[Seam]] = [[] for _ in registration.component]
+    for seam in registration.seams:
+        beside[seam.a].append(seam)
+        beside[seam.b].append(seam)
+    rows = []
+    for seams, island in zip(beside, registration.islands, strict=True):
+        residuals = [seam.residual_px for seam in seams if seam.accepted]
+        rows.append(FieldSeams(len(seams), len(residuals), max(residuals, default=None), int(island)))
+    return rows
+
+
+def _digest(folder: FieldsFolder, settings: RegistrationSettings) -> str:
+    """Of all that the registration depends on; a frame stands in by its size."""
+    digest = hashlib.sha256(json.dumps([FORMAT, asdict(settings)]).encode())
+    for path in (folder.path / HEADER_FILE, folder.path / RECORDS_FILE):
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise cannot("read", path, error) from error
+    for record in folder.records:
+        path = folder.path / record.file
+        try:
+            digest.update(f"{path.stat().st_size}\n".encode())
+        except OSError as error:
+            raise cannot("read", path, error) from error
+    return digest.hexdigest()
+
+
+def _read(folder: FieldsFolder, digest: str) -> Registration | None:
+    """What is kept, or None if there is nothing, or nothing of these fields."""
+    try:
+        text = (folder.path / REGISTRATION_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise cannot("read", folder.path / REGISTRATION_FILE, error) from error
+    try:
+        kept: dict[str, Any] = json.loads(text)
+        return _from_json(kept) if kept["digest"] == digest else None
+    except (ValueError, TypeError, KeyError):  # another program's file, or an edited one: it is made anew
+        return None
+
+
+def _write(folder: FieldsFolder, digest: str, registration: Registration) -> None:
+    text = json.dumps(_to_json(folder, digest, registration), allow_nan=False)
+    with written_aside(folder.path / REGISTRATION_FILE) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _to_json(folder: FieldsFolder, digest: str, registration: Registration) -> dict[str, Any]:
+    pixel_um = folder.header.pixel_size_um
+    return {
+        "format": FORMAT,
+        "digest": digest,
+        "pixel_size_um": pixel_um,
+        "fields": [
+            {"field": record.index, "x_px": float(x), "y_px": float(y), "component": int(component)}
+            for record, (x, y), component in zip(
+                folder.records, registration.mosaic_xy_px, registration.component, strict=True
+            )
+        ],
+        "seams": [{**asdict(seam), "residual_um": seam.residual_px * pixel_um} for seam in registration.seams],
+    }
+
+
+def _from_json(kept: dict[str, Any]) -> Registration:
+    fields = kept["fields"]
+    return Registration(
+        mosaic_xy_px=np.array([(field["x_px"], field["y_px"]) for field in fields], np.float64),
+        seams=tuple(
+            Seam(**{name: value for name, value in seam.items() if name != "residual_um"}) for seam in kept["seams"]
+        ),
+        component=np.array([field["component"] for field in fields], np.int32),
+    )
