@@ -1,6 +1,7 @@
 # make scan    scan the default simulated slide into first-slide/
 # make test    the default tests, without torch (under 5 minutes)
-# make check   everything that runs without hardware (under 18 minutes)
+# make check   what make test leaves out and runs without hardware: lint, slow tests, tests that need torch, other
+#              programs that read our slides, docs, wheel, benchmarks
 # make train TEXTURES=DIR   make the shipped network again (an hour and a half on two cores)
 # make ablations TEXTURES=DIR   train and measure every recipe in runs/ablations (two hours)
 # make docs    the documentation as HTML, in docs/_build/html
@@ -10,6 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BARE := build/bare
+APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 # Training allocates and frees large arrays all the time: huge pages, kept, instead of page faults (about 2 times faster).
 ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184
 
@@ -17,7 +19,7 @@ ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: scan test check lint slow docs wheel benchmark train ablations clean
+.PHONY: scan test check lint slow readers docs wheel benchmark train ablations clean
 
 scan: $(VENV)/.base
 	$(BIN)/parfocal scan simulated-20x --out first-slide --overwrite
@@ -36,9 +38,15 @@ lint: $(VENV)/.train
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# All tests once more, now that torch is there, and the slow ones.
-slow: $(VENV)/.train
-	$(BIN)/python -m pytest -n 2 -m "not hardware"
+# Exactly what make test left out.
+slow: $(VENV)/.train | readers
+	$(BIN)/python -m pytest -n 2 -m "(slow or train) and not hardware"
+
+# Programs of others that read our slides: a test whose program is missing is skipped, and says so.
+readers:
+	@command -v dciodvfy >/dev/null && command -v chromium >/dev/null \
+		|| { $(APT) -q update && $(APT) -q install --yes --no-install-recommends dicom3tools chromium; } \
+		|| echo "Not installed: dicom3tools or chromium. Tests that need them are skipped; apt-get install adds them."
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

@@ -14,7 +14,9 @@ from parfocal.focus import predictor as predictor_module
 from parfocal.focus.predictor import FocusPredictor, flattened_sd, open_network
 from parfocal.optics.objective import Objective
 
-onnx = pytest.importorskip("onnx", reason="building a network for the test needs onnx (dev or train extra)")
+onnx = pytest.importorskip("onnx", reason="building a network for the test needs onnx (the train extra)")
+
+pytestmark = pytest.mark.train
 
 PATCH = 32
 CONTRACT = {"patch_px": PATCH, "delta_u": [2.2, 2.9], "range_u": 20.0}

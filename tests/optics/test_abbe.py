@@ -127,6 +127,7 @@ def test_the_ghosts_of_the_source_points_stay_faint():
         assert np.std(few.plane(z_um, (GREEN,)) - right) < limit * np.std(right)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("optics", [SlideOptics, AbbeOptics], ids=["fast", "abbe"])
 def test_the_same_code_gives_the_same_light_on_torch(optics: type[SlideOptics] | type[AbbeOptics]):
     torch = pytest.importorskip("torch")

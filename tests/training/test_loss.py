@@ -5,6 +5,7 @@ import math
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch (the train extra)")
+pytestmark = pytest.mark.train
 
 from parfocal.training.loss import distance_weight, smooth_l1, weighted_loss  # noqa: E402
 

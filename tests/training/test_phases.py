@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="training needs torch (the train extra)")
 pytest.importorskip("onnx", reason="export needs onnx (the train extra)")
+pytestmark = pytest.mark.train
 
 from public_set import write_public_set  # noqa: E402
 

@@ -93,6 +93,7 @@ def test_a_texture_that_is_missing_is_named(tmp_path: Path):
         synthesise(tmp_path, 0, 1, 5, Textures((tmp_path / "gone.png",), 1.0))
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", PREPARATIONS)
 def test_training_prepares_its_patches_as_the_predictor_does(chains: Chains, name: str):
     train = pytest.importorskip("parfocal.training.train", reason="training needs torch (the train extra)")

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch (the train extra)")
 pytest.importorskip("onnx", reason="export needs onnx (the train extra)")
+pytestmark = pytest.mark.train
 
 from parfocal.errors import FileError, SettingsError  # noqa: E402
 from parfocal.focus.predictor import open_network  # noqa: E402

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch (the train extra)")
 pytest.importorskip("onnx", reason="export needs onnx (the train extra)")
+pytestmark = pytest.mark.train
 
 from parfocal.errors import FileError, SettingsError  # noqa: E402
 from parfocal.focus.bands import BANDS, ROWS  # noqa: E402
