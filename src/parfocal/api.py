@@ -32,6 +32,7 @@ from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
 from parfocal.scan.scanner import ScanProgress, scan_fields
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Verdict
+from parfocal.slide.quality import read_scores, write_scores
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
 from parfocal.stacks.recorded import read_stack
@@ -109,6 +110,7 @@ def scan(
 
     with FieldsWriter(folder, _header(instrument, plan, area_mm), overwrite=overwrite) as writer:
         summary = scan_fields(microscope, settings, predictor, plan, writer, on_field, instrument.truth)
+    write_scores(folder, {index: seen.out_of_focus for index, seen in summary.judgements.items()})
     stitched = stitch(folder, on_stitch)
     fields, truths = FieldsFolder(folder), ledger.fields if ledger else []
     draw_focus(fields, {truth.index: truth.error_um for truth in truths if truth.is_tissue}, folder / FOCUS_PICTURE)
@@ -162,6 +164,8 @@ def rescan(
     microscope, predictor = instrument.microscope, predictor or instrument.predictor()
     run = rescan_fields(microscope, instrument.settings, predictor, plan, before, wanted, on_field, instrument.truth)
     spent_s = microscope.clock.now_s - began_modelled_s
+    judged = {index: seen.out_of_focus for index, seen in run.judgements.items()}
+    write_scores(path, read_scores(path) | judged)
     stitched, after = stitch(path, on_stitch), FieldsFolder(path)
     truths = _truths(instrument, after)
     draw_focus(after, {truth.index: truth.error_um for truth in truths if truth.is_tissue}, path / FOCUS_PICTURE)

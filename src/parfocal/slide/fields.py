@@ -40,7 +40,20 @@ RECORDS_FILE = "fields.jsonl"
 FRAMES_FOLDER = "frames"
 REGISTRATION_FILE = "registration.json"
 SEAMS_PICTURE = "seams.png"
-RESULT_FILES = ("slide.ome.tif", "overview.jpg", "report.json", "focus.png", REGISTRATION_FILE, SEAMS_PICTURE)
+SCORES_FILE = "scores.json"
+RESULT_FILES = (
+    "slide.ome.tif",
+    "overview.jpg",
+    "report.json",
+    "focus.png",
+    "quality.html",
+    "quality.png",
+    "quality.parquet",
+    "quality.csv",
+    SCORES_FILE,
+    REGISTRATION_FILE,
+    SEAMS_PICTURE,
+)
 """What later steps write beside the fields; a new scan into the same folder replaces them too."""
 
 _QUEUE_DEPTH = 8

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from parfocal.slide.fields import Verdict
+from parfocal.errors import FileError
+from parfocal.slide.durable import cannot, written_aside
+from parfocal.slide.fields import SCORES_FILE, FieldRecord, FieldsFolder, Verdict
+from parfocal.slide.registered import FieldSeams, seams_of_fields
+from parfocal.slide.registration import Registration
+
+_REPORT_FILE = "report.json"  # of the scan; older scans have the scores only there
 
 
 @dataclass(frozen=True)
@@ -54,3 +63,96 @@ class FieldQuality:
     seam_residual_px: float | None
     seam_residual_um: float | None
     island: int
+
+
+def field_table(folder: FieldsFolder, registration: Registration) -> tuple[FieldQuality, ...]:
+    """The quality of every field, in the order of the folder's records.
+
+    Args:
+        folder: the scan.
+        registration: of the same fields.
+
+    Raises:
+        FileError: if the scores of the scan are damaged.
+    """
+    scores, pixel_um = read_scores(folder.path), folder.header.pixel_size_um
+    return tuple(
+        _row(record, corner, seams, scores.get(record.index), pixel_um)
+        for record, corner, seams in zip(
+            folder.records, registration.mosaic_xy_px.tolist(), seams_of_fields(registration), strict=True
+        )
+    )
+
+
+def _row(
+    record: FieldRecord, corner: tuple[float, float], seams: FieldSeams, score: float | None, pixel_um: float
+) -> FieldQuality:
+    focus_um, focus_sd_um, source = _focus(record)
+    return FieldQuality(
+        field=record.index,
+        row=record.row,
+        column=record.column,
+        mosaic_x_px=corner[0],
+        mosaic_y_px=corner[1],
+        stage_x_um=record.stage_x_um,
+        stage_y_um=record.stage_y_um,
+        stage_z_um=record.stage_z_um,
+        verdict=record.verdict,
+        focus_um=focus_um,
+        focus_sd_um=focus_sd_um,
+        focus_source=source,
+        score=score,
+        images=record.images,
+        attempt=record.attempt,
+        seams=seams.seams,
+        seams_accepted=seams.accepted,
+        seam_residual_px=seams.residual_px,
+        seam_residual_um=None if seams.residual_px is None else seams.residual_px * pixel_um,
+        island=seams.island,
+    )
+
+
+def _focus(record: FieldRecord) -> tuple[float | None, float | None, str]:
+    """Best focus, its standard deviation, and where that is from: measured in the field, or expected beforehand."""
+    for source, name, sd_name in (
+        ("measured", "focus_um", "focus_sd_um"),
+        ("expected", "expected_um", "expected_sd_um"),
+    ):
+        if record.focus.get(name) is not None:
+            sd_um = record.focus.get(sd_name)
+            return float(record.focus[name]), None if sd_um is None else float(sd_um), source
+    return None, None, "none"
+
+
+def write_scores(folder: Path, out_of_focus: dict[int, float]) -> None:
+    """Keep, beside the fields, how probably each kept frame is out of focus.
+
+    Args:
+        folder: of the fields.
+        out_of_focus: probability, 0 to 1, by the field's number.
+
+    Raises:
+        FileError: if the file cannot be written.
+    """
+    text = json.dumps({"out_of_focus": {str(index): score for index, score in out_of_focus.items()}}, allow_nan=False)
+    with written_aside(folder / SCORES_FILE) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read_scores(folder: Path) -> dict[int, float]:
+    """What `write_scores` kept, or an older scan's report says; empty where nobody asked.
+
+    Raises:
+        FileError: if the file is damaged.
+    """
+    for path in (folder / SCORES_FILE, folder / _REPORT_FILE):
+        try:
+            values: Any = json.loads(path.read_text(encoding="utf-8"))
+            return {int(index): float(score) for index, score in values.get("out_of_focus", {}).items()}
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise cannot("read", path, error) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise FileError(f"{path}: out_of_focus is not a probability for each field: {error}") from error
+    return {}
