@@ -34,11 +34,8 @@ def picture(shape=SHAPE):
 
 def source_of(image):
     def block(x, y, width, height):
-        if x >= 1280:  # nobody looked there
-            return None
-        found = np.full((height, width, 3), 255, np.uint8)
-        part = image[y : y + height, x : x + width]
-        found[: part.shape[0], : part.shape[1]] = part
+        found = image[y : y + height, x : x + width].copy()
+        found[:, max(0, 1280 - x) :] = 255  # nobody looked there
         return found
 
     return block
@@ -74,6 +71,8 @@ def test_tifffile_sees_all_levels_in_subifds(slide_path):
             page = level.pages[0]
             assert (page.tilelength, page.tilewidth) == (256, 256)
             assert page.compression == tifffile.COMPRESSION.JPEG
+            assert page.photometric == tifffile.PHOTOMETRIC.YCBCR
+            assert page.tags["YCbCrSubSampling"].value == (2, 1)
         assert len(tiff.pages[0].subifds) == 2
 
 

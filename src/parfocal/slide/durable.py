@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parfocal.errors import FileError
@@ -50,3 +52,74 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def all_written_aside(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder inside `folder` for files and folders; on success they all move into `folder` together.
+
+    What has the same name there is replaced. On any error `folder` stays as it was, or is not there again.
+
+    Raises:
+        FileError: if `folder` cannot be made or written, naming it and the cause.
+    """
+    made = _make_folders(folder)
+    try:
+        with _temporary_folder(folder) as aside:
+            yield aside
+            _move_in(aside, folder)
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # not empty: somebody else writes there by now
+                path.rmdir()
+        raise
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder with its parents; those that were not there, innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot("write", folder, error) from error
+    return missing
+
+
+@contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    try:
+        path = Path(tempfile.mkdtemp(prefix=".", suffix=PART_SUFFIX, dir=parent))
+    except OSError as error:
+        raise cannot("write", parent, error) from error
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _move_in(aside: Path, folder: Path) -> None:
+    """Move all that lies in `aside` into `folder`; if one cannot be moved, none is."""
+    names = sorted(path.name for path in aside.iterdir())
+    replaced = aside / f"replaced{PART_SUFFIX}"
+    moved: list[str] = []
+    try:
+        if os.name == "posix" and any((aside / name).is_dir() for name in names):
+            os.sync()  # cheaper than one call for each of ten thousand tiles
+        replaced.mkdir()
+        for name in names:
+            moved.append(name)
+            if (folder / name).exists():
+                (folder / name).rename(replaced / name)
+            (aside / name).rename(folder / name)
+        _sync_folder(folder)
+    except OSError as error:
+        for name in moved:
+            _move_back(name, aside, folder, replaced)
+        raise cannot("write", folder, error) from error
+
+
+def _move_back(name: str, aside: Path, folder: Path, replaced: Path) -> None:
+    if not (aside / name).exists():
+        (folder / name).rename(aside / name)
+    if (replaced / name).exists():
+        (replaced / name).rename(folder / name)

@@ -9,7 +9,8 @@ import tifffile
 
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.durable import written_aside
-from parfocal.slide.pyramid import TILE_PX, Pyramid
+from parfocal.slide.pyramid import Pyramid
+from parfocal.slide.tiff import level_settings
 
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
@@ -30,23 +31,14 @@ def write_ome_tiff(path: Path, pyramid: Pyramid, description: SlideDescription) 
         FileError: if the file cannot be written.
     """
     with written_aside(path) as part, tifffile.TiffWriter(part, bigtiff=True, ome=False) as tiff:
-        for level, shape in enumerate(pyramid.shapes):
-            per_cm = 1e4 / (description.pixel_size_um * 2**level)
+        for level in range(len(pyramid.shapes)):
+            first = level == 0
             tiff.write(
                 pyramid.tiles(level),
-                shape=(*shape, 3),
-                dtype="uint8",
-                tile=(TILE_PX, TILE_PX),
-                compression="jpeg",
-                photometric="ycbcr",
-                subsampling=(1, 1),
-                resolution=(per_cm, per_cm),
-                resolutionunit="CENTIMETER",
-                subfiletype=1 if level else 0,
-                subifds=len(pyramid.shapes) - 1 if level == 0 else None,
-                description=ome_xml(pyramid.shapes[0], description) if level == 0 else None,
-                software=description.creator if level == 0 else None,
-                metadata=None,
+                **level_settings(pyramid, level, description),
+                subifds=len(pyramid.shapes) - 1 if first else None,
+                description=ome_xml(pyramid.shapes[0], description) if first else None,
+                software=description.creator if first else None,
             )
 
 

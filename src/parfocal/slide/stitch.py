@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from parfocal.errors import FileError
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.fields import FieldsFolder, FieldsHeader
-from parfocal.slide.flatfield import estimate_flatfield
-from parfocal.slide.mosaic import Mosaic
+from parfocal.slide.assembly import assemble
 from parfocal.slide.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
-from parfocal.slide.registered import registered
-from parfocal.slide.registration import Progress, Registration, position_errors
+from parfocal.slide.registration import Progress
 
 SLIDE_FILE = "slide.ome.tif"
 OVERVIEW_FILE = "overview.jpg"
@@ -64,19 +57,15 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
     Raises:
         FileError: if the folder holds no fields, a frame cannot be read, or the result cannot be written.
     """
-    fields = FieldsFolder(folder)
-    if not fields.records:
-        raise FileError(f"{folder}: holds 0 fields, at least 1 is needed")
-    flat = estimate_flatfield(fields)
-    registration = registered(fields, flat, progress)
-    mosaic = Mosaic(fields, flat, registration.mosaic_xy_px)
+    made = assemble(folder, progress)
+    fields, registration = made.fields, made.registration
     slide_path, overview_path = fields.path / SLIDE_FILE, fields.path / OVERVIEW_FILE
-    with Pyramid(level_shapes(mosaic.shape), fields.path) as pyramid:
-        pyramid.build(mosaic.block, progress)
-        write_ome_tiff(slide_path, pyramid, describe(fields.header))
+    with Pyramid(level_shapes(made.mosaic.shape), fields.path) as pyramid:
+        pyramid.build(made.mosaic.block, progress)
+        write_ome_tiff(slide_path, pyramid, made.description)
     with Slide.open(slide_path) as slide:
         write_overview(slide, overview_path)
-    tied, everything = _errors(fields, registration)
+    rms_error_px, max_error_px = made.errors(tied=True)
     return StitchResult(
         slide_path=slide_path,
         overview_path=overview_path,
@@ -85,36 +74,7 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
         registered=int(registration.largest.sum()),
         seams=len(registration.seams),
         accepted=sum(seam.accepted for seam in registration.seams),
-        rms_error_px=tied[0],
-        max_error_px=tied[1],
-        rms_error_all_px=everything[0],
-    )
-
-
-def describe(header: FieldsHeader) -> SlideDescription:
-    """What a slide made from these fields says about itself."""
-    return SlideDescription(
-        name=header.specimen,
-        instrument=header.microscope,
-        pixel_size_um=header.pixel_size_um,
-        magnification=header.magnification,
-        na=header.na,
-        immersion_index=header.immersion_index,
-        creator=f"Parfocal {header.version}",
-    )
-
-
-_Errors = tuple[float, float] | tuple[None, None]
-
-
-def _errors(fields: FieldsFolder, registration: Registration) -> tuple[_Errors, _Errors]:
-    """(rms, largest) in px of the registered fields, and of all."""
-    true_um = [record.true_stage_um for record in fields.records if record.true_stage_um is not None]
-    if len(true_um) != len(fields.records):
-        return (None, None), (None, None)
-    true_xy_um = np.array(true_um)[:, :2]
-    pixel_um = fields.header.pixel_size_um
-    return (
-        position_errors(registration, true_xy_um, pixel_um, registration.largest),
-        position_errors(registration, true_xy_um, pixel_um),
+        rms_error_px=rms_error_px,
+        max_error_px=max_error_px,
+        rms_error_all_px=made.errors(tied=False)[0],
     )

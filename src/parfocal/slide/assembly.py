@@ -1,0 +1,80 @@
+"""A fields folder made ready to become a virtual slide: checked, registered, and described."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from parfocal.errors import FileError
+from parfocal.slide.description import SlideDescription
+from parfocal.slide.fields import FieldsFolder, FieldsHeader
+from parfocal.slide.flatfield import estimate_flatfield
+from parfocal.slide.mosaic import Mosaic
+from parfocal.slide.quality import FieldQuality, field_table
+from parfocal.slide.registered import registered
+from parfocal.slide.registration import Progress, Registration, position_errors
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """All that a virtual slide is made from.
+
+    Attributes:
+        fields: the scan.
+        registration: where each field lies.
+        mosaic: any block of the whole.
+        description: what the slide says about itself.
+    """
+
+    fields: FieldsFolder
+    registration: Registration
+    mosaic: Mosaic
+    description: SlideDescription
+
+    def errors(self, *, tied: bool) -> tuple[float, float] | tuple[None, None]:
+        """(rms, largest) distance in px to the true positions, less one translation; None where nobody knows them.
+
+        Args:
+            tied: of the fields that accepted seams tie into one piece; else of all.
+        """
+        true_um = [record.true_stage_um for record in self.fields.records if record.true_stage_um is not None]
+        if len(true_um) != len(self.fields.records):
+            return None, None
+        judged = self.registration.largest if tied else None
+        pixel_um = self.fields.header.pixel_size_um
+        return position_errors(self.registration, np.array(true_um)[:, :2], pixel_um, judged)
+
+
+def assemble(folder: Path, progress: Progress | None = None) -> Assembly:
+    """Read, register and describe the fields of a scan.
+
+    Args:
+        folder: the fields folder, of a scan that has ended in whatever way.
+        progress: called with (what is being done, how many are done, how many there are).
+
+    Raises:
+        FileError: if the folder holds no fields, or a frame cannot be read.
+    """
+    fields = FieldsFolder(folder)
+    if not fields.records:
+        raise FileError(f"{folder}: holds 0 fields, at least 1 is needed")
+    flat = estimate_flatfield(fields)
+    registration = registered(fields, flat, progress)
+    mosaic = Mosaic(fields, flat, registration.mosaic_xy_px)
+    return Assembly(fields, registration, mosaic, describe(fields.header, field_table(fields, registration)))
+
+
+def describe(header: FieldsHeader, fields: tuple[FieldQuality, ...] = ()) -> SlideDescription:
+    """What a slide made from these fields says about itself."""
+    return SlideDescription(
+        name=header.specimen,
+        instrument=header.microscope,
+        pixel_size_um=header.pixel_size_um,
+        magnification=header.magnification,
+        na=header.na,
+        immersion_index=header.immersion_index,
+        creator=f"Parfocal {header.version}",
+        fields=fields,
+    )
