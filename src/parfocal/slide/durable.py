@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -73,6 +73,23 @@ def all_written_aside(folder: Path) -> Iterator[Path]:
             with suppress(OSError):  # not empty: somebody else writes there by now
                 path.rmdir()
         raise
+
+
+def refuse_foreign(folder: Path, owned: Callable[[Path], bool]) -> None:
+    """Refuse to write a folder where there is a file, or a folder that holds anything but our own.
+
+    Args:
+        folder: need not be there.
+        owned: whether a file, by its path relative to the folder, is one that we would write.
+
+    Raises:
+        FileError: naming what is there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder}: is a file, where a folder is to be written")
+    for found in folder.rglob("*"):
+        if not found.is_dir() and not owned(found.relative_to(folder)):
+            raise FileError(f"{folder}: holds {found.relative_to(folder)}, which is no part of what is to be written")
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -186,11 +186,14 @@ class Pyramid:
             for column in range(columns):
                 yield self.tile(level, row, column)
 
+    def lengths(self, level: int) -> NDArray[np.int64]:
+        """Bytes of each encoded tile of a level, (tiles,), in the order of `tiles`."""
+        lengths = self._places[level][..., 1].ravel()
+        return np.where(lengths == 0, len(_white(TILE_PX, TILE_PX, self.quality)), lengths)
+
     def encoded_bytes(self, level: int) -> int:
         """Size of a level's tiles together."""
-        lengths = self._places[level][..., 1]
-        background = len(_white(TILE_PX, TILE_PX, self.quality))
-        return int(lengths.sum()) + int((lengths == 0).sum()) * background
+        return int(self.lengths(level).sum())
 
     def _visits(self, lowest: int) -> Iterator[tuple[int, int, int]]:
         """(level, row, column) of all tiles from level `lowest` up, each after its children."""
