@@ -1,9 +1,11 @@
 """The typed API: a scan from a program, and the report that it returns."""
 
+import datetime
 import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -11,6 +13,9 @@ import tifffile
 import parfocal
 from knowing import Knowing
 from parfocal.errors import SettingsError
+from parfocal.slide.description import pseudonym
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.quality import read_scores
 
 KEYS = {
     "version", "seed", "microscope", "specimen", "fields", "fields_empty", "fields_unsure", "images_total",
@@ -28,10 +33,18 @@ AREA_MM = (0.25, 0.18)
 def scanned(small_toml, tmp_path_factory):
     """(report, folder) of a small scan whose predictor knows the truth."""
     folder = tmp_path_factory.mktemp("scans") / "slide"
+    label = folder.parent / "photograph.png"
+    cv2.imwrite(str(label), np.full((60, 80, 3), 90, np.uint8))
     instrument = parfocal.open_microscope(small_toml(), "blood-smear", 3)
     progress = []
     report = parfocal.scan(
-        instrument, folder, AREA_MM, predictor=Knowing(instrument), on_progress=lambda p: progress.append(p.fields_done)
+        instrument,
+        folder,
+        AREA_MM,
+        predictor=Knowing(instrument),
+        slide_id="B-7",
+        label=label,
+        on_progress=lambda p: progress.append(p.fields_done),
     )
     assert progress == list(range(1, report["fields"] + 1))
     return report, folder
@@ -98,9 +111,25 @@ def test_everything_that_is_promised_lies_in_the_folder(scanned):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "scan.json", "fields.jsonl", "frames", "slide.ome.tif", "overview.jpg", "focus.png", "report.json",
-        "registration.json", "scores.json",
+        "registration.json", "scores.json", "label.png",
     }  # fmt: skip
     assert report["slide"] == "slide.ome.tif"
+
+
+def test_the_folder_knows_whose_slide_it_is_and_when_it_was_scanned_and_the_slide_does_not(scanned):
+    folder = FieldsFolder(scanned[1])
+    assert (folder.header.slide_id, folder.label().shape) == ("B-7", (60, 80, 3))
+    age = datetime.datetime.now(datetime.UTC) - folder.header.started_at
+    assert datetime.timedelta(0) < age < datetime.timedelta(hours=1)
+    assert len(folder.header.scan_id) == 32
+    with tifffile.TiffFile(scanned[1] / "slide.ome.tif") as file:
+        assert f'Name="{pseudonym(folder)}"' in file.ome_metadata
+        assert "B-7" not in file.ome_metadata
+
+
+def test_the_score_of_every_frame_is_kept_beside_the_fields(scanned):
+    scores = read_scores(scanned[1])
+    assert {str(index): round(score, 4) for index, score in scores.items()} == scanned[0]["out_of_focus"]
 
 
 def test_the_slide_covers_the_area_at_the_scale_of_the_camera(scanned):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +33,7 @@ from parfocal.scan.report import FieldTruth, TruthLedger, amend_report, build_re
 from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
 from parfocal.scan.scanner import ScanProgress, scan_fields
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Verdict
+from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Verdict, read_label
 from parfocal.slide.quality import read_scores, write_scores
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
@@ -71,6 +73,8 @@ def scan(
     policy: PolicyName | None = None,
     everywhere: bool | None = None,
     overwrite: bool = False,
+    slide_id: str = "",
+    label: Path | None = None,
     on_progress: OnProgress | None = None,
     on_stitch: OnStitch | None = None,
 ) -> dict[str, Any]:
@@ -84,6 +88,8 @@ def scan(
         policy: how a field is brought into focus (`focus.policies`); as the instrument is set up if None.
         everywhere: visit every field, not only tissue and its border; as the instrument is set up if None.
         overwrite: whether an earlier scan in the folder may be replaced.
+        slide_id: what the laboratory calls the slide; it stays in the folder unless an export is told to name it.
+        label: photograph of the slide's label, a picture file.
         on_progress: called after each field.
         on_stitch: called while stitching with what, how many are done, how many there are.
 
@@ -92,7 +98,7 @@ def scan(
 
     Raises:
         SettingsError: if the area does not fit the stage; nothing has moved.
-        FileError: if the folder cannot be written.
+        FileError: if the label cannot be read, or the folder cannot be written.
         ScanStoppedError: if the instrument fails or the scan is interrupted; the fields so far can be stitched.
     """
     began_s = time.monotonic()
@@ -108,7 +114,14 @@ def scan(
         if on_progress:
             on_progress(progress)
 
-    with FieldsWriter(folder, _header(instrument, plan, area_mm), overwrite=overwrite) as writer:
+    header = replace(
+        _header(instrument, plan, area_mm),
+        slide_id=slide_id,
+        scan_id=uuid.uuid4().hex,
+        started_at=datetime.datetime.now(datetime.UTC),
+    )
+    photograph = None if label is None else read_label(label)
+    with FieldsWriter(folder, header, overwrite=overwrite, label=photograph) as writer:
         summary = scan_fields(microscope, settings, predictor, plan, writer, on_field, instrument.truth)
     write_scores(folder, {index: seen.out_of_focus for index, seen in summary.judgements.items()})
     stitched = stitch(folder, on_stitch)

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from parfocal.errors import FileError, SettingsError
+from parfocal.slide.description import pseudonym
 from parfocal.slide.export import FORMATS, destinations, export, file_name
 
 
@@ -23,9 +24,9 @@ def result(scan, tmp_path_factory):
     return export(scan.folder.path, tmp_path_factory.mktemp("out") / "new" / "exports", FORMATS)
 
 
-def test_every_format_is_there_under_the_slides_name(result):
-    folder = result.paths["tiff"].parent
-    assert {path.name for path in folder.iterdir()} == {"texture.ome.tif", "texture.tif"}
+def test_every_format_is_there_under_the_slides_pseudonym(scan, result):
+    folder, name = result.paths["tiff"].parent, pseudonym(scan.folder)
+    assert {path.name for path in folder.iterdir()} == {f"{name}.ome.tif", f"{name}.tif"}
 
 
 def test_all_have_the_same_size_and_pixels(result):
@@ -49,7 +50,8 @@ def test_an_earlier_export_is_replaced_only_if_that_is_allowed(scan, tmp_path):
 
 
 def test_a_full_disk_leaves_what_was_there_and_nothing_else(scan, tmp_path):
-    (tmp_path / "texture.tif").write_bytes(b"earlier")
+    earlier = tmp_path / f"{pseudonym(scan.folder)}.tif"
+    earlier.write_bytes(b"earlier")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
     try:
@@ -57,8 +59,8 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(scan, tmp_path):
             export(scan.folder.path, tmp_path, FORMATS, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in tmp_path.iterdir()] == ["texture.tif"]
-    assert (tmp_path / "texture.tif").read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [earlier]
+    assert earlier.read_bytes() == b"earlier"
 
 
 def test_no_format_is_refused(scan, tmp_path):

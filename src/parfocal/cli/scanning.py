@@ -53,6 +53,8 @@ AREA = _Area()
 @click.option("--policy", type=click.Choice(POLICIES), help="How a field is focused.  [default: surface]")
 @click.option("--everywhere", is_flag=True, help="Visit every field, not only tissue and its border.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier scan in the folder.")
+@click.option("--slide-id", default="", help="What the laboratory calls the slide; exports are pseudonymous.")
+@click.option("--label", type=click.Path(path_type=Path), help="Photograph of the slide's label.")
 @json_option
 def scan(
     microscope: str,
@@ -66,6 +68,8 @@ def scan(
     policy: PolicyName | None,
     everywhere: bool,
     overwrite: bool,
+    slide_id: str,
+    label: Path | None,
     as_json: bool,
 ) -> None:
     """Scan a region of a slide into a virtual slide.
@@ -87,6 +91,7 @@ def scan(
       parfocal scan simulated-40x --out sputum --specimen gram-smear --area 1x1 --json
       parfocal scan simulated-20x --out photo --specimen image:tissue.png
       parfocal scan simulated-20x --out by-the-paper --policy paper --everywhere
+      parfocal scan simulated-20x --out s12 --slide-id S-2026-0012 --label label.jpg
     """
     from parfocal import api
 
@@ -102,6 +107,8 @@ def scan(
                 policy=policy,
                 everywhere=everywhere or None,
                 overwrite=overwrite,
+                slide_id=slide_id,
+                label=label,
                 on_progress=bars.scanned,
                 on_stitch=bars.stitched,
             )

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from parfocal.errors import FileError
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.fields import FieldsFolder, FieldsHeader
+from parfocal.slide.description import SlideDescription, describe
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import estimate_flatfield
 from parfocal.slide.mosaic import Mosaic
-from parfocal.slide.quality import FieldQuality, field_table
+from parfocal.slide.quality import field_table
 from parfocal.slide.registered import registered
 from parfocal.slide.registration import Progress, Registration, position_errors
 
@@ -63,18 +63,4 @@ def assemble(folder: Path, progress: Progress | None = None) -> Assembly:
     flat = estimate_flatfield(fields)
     registration = registered(fields, flat, progress)
     mosaic = Mosaic(fields, flat, registration.mosaic_xy_px)
-    return Assembly(fields, registration, mosaic, describe(fields.header, field_table(fields, registration)))
-
-
-def describe(header: FieldsHeader, fields: tuple[FieldQuality, ...] = ()) -> SlideDescription:
-    """What a slide made from these fields says about itself."""
-    return SlideDescription(
-        name=header.specimen,
-        instrument=header.microscope,
-        pixel_size_um=header.pixel_size_um,
-        magnification=header.magnification,
-        na=header.na,
-        immersion_index=header.immersion_index,
-        creator=f"Parfocal {header.version}",
-        fields=fields,
-    )
+    return Assembly(fields, registration, mosaic, describe(fields, field_table(fields, registration)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from dataclasses import dataclass
 
-from parfocal.slide.fields import Frame
+from parfocal.slide.colour import srgb_profile
+from parfocal.slide.fields import FieldsFolder, Frame
 from parfocal.slide.quality import FieldQuality
 
 
@@ -14,7 +16,8 @@ class SlideDescription:
     """What every writer writes beside the pixels, each in its format's own places.
 
     Attributes:
-        name: of the slide: its id where it has one, else a pseudonym or what was scanned.
+        name: of the slide: a pseudonym, or its id where that was asked for.
+        pseudonym: a name that nothing but the fields folder ties to the slide; empty where nobody needs one.
         instrument: name of the microscope, free text.
         pixel_size_um: size of a level-0 pixel, in µm.
         magnification: of the objective.
@@ -42,3 +45,44 @@ class SlideDescription:
     label: Frame | None = None
     overview: Frame | None = None
     fields: tuple[FieldQuality, ...] = ()
+    pseudonym: str = ""
+
+
+def describe(
+    folder: FieldsFolder, fields: tuple[FieldQuality, ...] = (), *, identified: bool = False
+) -> SlideDescription:
+    """What a slide made from these fields says about itself: a pseudonym, never what the user called the specimen.
+
+    Args:
+        folder: the scan.
+        fields: its quality table.
+        identified: whether the slide's id, where it has one, is its name instead.
+
+    Raises:
+        FileError: if the folder's label image cannot be read.
+    """
+    header, alias = folder.header, pseudonym(folder)
+    return SlideDescription(
+        name=header.slide_id if identified and header.slide_id else alias,
+        instrument=header.microscope,
+        pixel_size_um=header.pixel_size_um,
+        magnification=header.magnification,
+        na=header.na,
+        immersion_index=header.immersion_index,
+        creator=f"Parfocal {header.version}",
+        serial_number=header.serial_number,
+        scanned_at=header.started_at,
+        icc_profile=srgb_profile(),
+        label=folder.label(),
+        fields=fields,
+        pseudonym=alias,
+    )
+
+
+def pseudonym(folder: FieldsFolder) -> str:
+    """A name for a slide, the same in every export of its folder: from the folder's random id and nothing else.
+
+    A scan that has no such id, from an older version, is told by what its stage reported, which nobody can guess.
+    """
+    secret = folder.header.scan_id.encode() or folder.records_digest()
+    return "slide-" + hashlib.sha256(b"parfocal pseudonym\n" + secret).hexdigest()[:12]

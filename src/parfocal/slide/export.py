@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,6 +14,7 @@ from parfocal.slide.assembly import Assembly, assemble
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.durable import all_written_aside
 from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.privacy import deidentify as _deidentify
 from parfocal.slide.pyramid import JPEG_QUALITY, Pyramid, level_shapes
 from parfocal.slide.registration import Progress
 from parfocal.slide.tiff import write_tiff
@@ -75,7 +76,7 @@ def export(
     if not formats:
         raise SettingsError(f"no format is given: {', '.join(FORMATS)}")
     made = assemble(folder, progress)
-    description, stripped = _deidentified(made.description) if deidentify else (made.description, ())
+    description, stripped = _deidentify(made.description) if deidentify else (made.description, ())
     paths = destinations(out, formats, file_name(description.name))
     if not overwrite:
         refuse_what_is_there(paths)
@@ -115,10 +116,3 @@ def refuse_what_is_there(paths: dict[Format, Path]) -> None:
 def _folder_of(paths: dict[Format, Path]) -> Path:
     (folder,) = {path.parent for path in paths.values()}
     return folder
-
-
-def _deidentified(description: SlideDescription) -> tuple[SlideDescription, tuple[str, ...]]:
-    """The description without what leads to a person or a place, and the names of what was there."""
-    kept = replace(description, label=None, overview=None, scanned_at=None, serial_number="")
-    names = ("label", "overview", "scanned_at", "serial_number")
-    return kept, tuple(name for name in names if getattr(description, name) not in (None, ""))

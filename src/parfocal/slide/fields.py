@@ -3,6 +3,7 @@
     scan.json        how the fields were taken
     fields.jsonl     one line for each field, in the order of acquisition
     frames/f00012.jpg  the kept frame of field 12
+    label.png        photograph of the slide's label, where there is one
 
 A frame is complete on disk before its line is written, so a scan that ends at any moment leaves a folder that
 can be stitched.
@@ -10,6 +11,8 @@ can be stitched.
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import json
 import math
 import os
@@ -38,6 +41,7 @@ FORMAT = "parfocal-fields-1"
 HEADER_FILE = "scan.json"
 RECORDS_FILE = "fields.jsonl"
 FRAMES_FOLDER = "frames"
+LABEL_FILE = "label.png"
 REGISTRATION_FILE = "registration.json"
 SEAMS_PICTURE = "seams.png"
 SCORES_FILE = "scores.json"
@@ -57,6 +61,8 @@ RESULT_FILES = (
 """What later steps write beside the fields; a new scan into the same folder replaces them too."""
 
 _QUEUE_DEPTH = 8
+_LONGEST_ID = 64  # what DICOM's long strings hold
+_LABEL_PX = 2048
 _FRAME_ENDS = {".jpg": b"\xff\xd9", ".png": b"IEND\xaeB\x60\x82"}
 _JPEG_SETTINGS = [
     cv2.IMWRITE_JPEG_QUALITY,
@@ -85,6 +91,10 @@ class FieldsHeader:
         columns: planned columns of fields.
         overlap: planned overlap of neighbours, as a fraction of the frame.
         settings: every other setting of the scan, as JSON values.
+        slide_id: what the laboratory calls the slide; empty where it was not told.
+        scan_id: random, made anew for each scan; empty in scans of older versions.
+        started_at: when the scan began, with its time zone; None where that is not known.
+        serial_number: of the instrument; empty where it has none.
 
     Raises:
         FileError: if a value is not possible.
@@ -104,6 +114,10 @@ class FieldsHeader:
     columns: int
     overlap: float
     settings: dict[str, Any] = field(default_factory=dict)
+    slide_id: str = ""
+    scan_id: str = ""
+    started_at: datetime.datetime | None = None
+    serial_number: str = ""
 
     def __post_init__(self) -> None:
         positive = ("pixel_size_um", "magnification", "na", "immersion_index", "depth_of_field_um")
@@ -114,6 +128,10 @@ class FieldsHeader:
             raise FileError(f"frame_shape {self.frame_shape} is not (Y, X) in pixels")
         if not 0 <= self.overlap < 1:
             raise FileError(f"overlap {self.overlap:g} is not a fraction from 0 to below 1")
+        if self.started_at is not None and self.started_at.utcoffset() is None:
+            raise FileError(f"started_at {self.started_at} has no time zone")
+        if len(self.slide_id) > _LONGEST_ID or not self.slide_id.isprintable():
+            raise FileError(f"slide_id {self.slide_id!r} is not one line of at most {_LONGEST_ID} characters")
 
 
 @dataclass(frozen=True)
@@ -176,16 +194,26 @@ class FieldsWriter:
         header: written at once to `scan.json`.
         overwrite: allow a folder that holds an earlier scan and nothing else. That scan's files are removed.
         frame_format: "jpg" (quality 95, 4:4:4) or "png" (lossless).
+        label: uint8 (Y, X, 3), photograph of the slide's label; None for none.
 
     Raises:
         FileError: if the folder cannot be written, or holds anything that may not be removed.
     """
 
     def __init__(
-        self, path: Path, header: FieldsHeader, *, overwrite: bool = False, frame_format: FrameFormat = "jpg"
+        self,
+        path: Path,
+        header: FieldsHeader,
+        *,
+        overwrite: bool = False,
+        frame_format: FrameFormat = "jpg",
+        label: Frame | None = None,
     ) -> None:
         self._begin(Path(path), header, frame_format)
-        text = json.dumps({"format": FORMAT, **asdict(header)}, indent=2, allow_nan=False)
+        values = asdict(header)
+        if header.started_at is not None:
+            values["started_at"] = header.started_at.isoformat()
+        text = json.dumps({"format": FORMAT, **values}, indent=2, allow_nan=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             _make_room(self.path, overwrite)
@@ -193,6 +221,10 @@ class FieldsWriter:
             self._records = (self.path / RECORDS_FILE).open("wb")
         except OSError as error:
             raise cannot("write", self.path, error) from error
+        if label is not None:
+            _, encoded = cv2.imencode(".png", label[..., ::-1])
+            with written_aside(self.path / LABEL_FILE) as part:
+                part.write_bytes(encoded.tobytes())
         with written_aside(self.path / HEADER_FILE) as part:
             part.write_text(text, encoding="utf-8")
 
@@ -334,6 +366,44 @@ class FieldsFolder:
             raise FileError(f"{path}: frame is {image.shape[:2]} px, the scan's are {self.header.frame_shape} px")
         return np.asarray(image, np.uint8)
 
+    def label(self) -> Frame | None:
+        """Photograph of the slide's label, uint8 (Y, X, 3) RGB; None where there is none.
+
+        Raises:
+            FileError: if the file is there and cannot be read.
+        """
+        path = self.path / LABEL_FILE
+        return read_label(path) if path.exists() else None
+
+    def records_digest(self) -> bytes:
+        """SHA-256 of the first attempts' lines: the same after fields were taken again."""
+        first = [asdict(record) for record in self.attempts if record.attempt == 1]
+        return hashlib.sha256(json.dumps(first).encode()).digest()
+
+
+def read_label(path: Path) -> Frame:
+    """A photograph of a label, made smaller where its longer side is above 2048 px.
+
+    Only the pixels are taken: place, time and camera that a photograph may carry are left behind.
+
+    Args:
+        path: PNG, JPEG or another picture.
+
+    Returns:
+        uint8 (Y, X, 3), RGB, the right way up.
+
+    Raises:
+        FileError: if it cannot be read, or is no picture.
+    """
+    encoded = _read(path)
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB) if encoded else None
+    if image is None:
+        raise FileError(f"{path}: not an image that can be read")
+    scale = _LABEL_PX / max(image.shape[:2])
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(image, np.uint8)
+
 
 def _make_room(folder: Path, overwrite: bool) -> None:
     """Remove an earlier scan's own files if that is allowed; refuse a folder that holds anything else."""
@@ -365,7 +435,7 @@ def _is_own(relative: Path) -> bool:
     if relative.parent == Path(FRAMES_FOLDER):
         stem, _, suffix = name.partition(".")
         return stem[:1] == "f" and stem[1:].replace("-", "", 1).isdigit() and suffix in get_args(FrameFormat)
-    return relative.parent == Path() and name in (HEADER_FILE, RECORDS_FILE, *RESULT_FILES)
+    return relative.parent == Path() and name in (HEADER_FILE, RECORDS_FILE, LABEL_FILE, *RESULT_FILES)
 
 
 def _read(path: Path) -> bytes:
