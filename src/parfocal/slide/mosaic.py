@@ -1,11 +1,13 @@
 """The mosaic: any block of it, composed from the few fields that touch the block.
 
-Nothing is averaged but a narrow feather: each pixel comes from the field in which it lies deepest, so two copies
-that registration left a pixel apart never blend into a blur.
+Nothing is averaged but a narrow feather: each pixel comes from the field whose centre is the nearest, so two copies
+that registration left a pixel apart never blend into a blur. Most of a block is a plain copy of one field; only
+where fields cross-fade is there anything to calculate.
 """
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +24,11 @@ FEATHER_PX = 16
 """Width of the cross-fade from one field to the next, in px."""
 
 _CACHE_BYTES = 256 * 2**20
+
+Shares = NDArray[np.float32]
+"""How much of a pixel is a field's, 0 to 1."""
+
+Span = tuple[int, int]
 
 
 class Mosaic:
@@ -75,33 +82,81 @@ class Mosaic:
         near = np.flatnonzero(touching)
         if not len(near):
             return None
-        depths = np.stack([self._depth(corner - low, width, height) for corner in self._corners[near]])
-        deepest = depths.max(axis=0)
-        total = np.zeros((height, width), np.float32)
-        light = np.zeros((height, width, 3), np.float32)
-        for index, depth in zip(near, depths, strict=True):
-            # 1 where this field is deepest; the second factor lets it end softly at its own edge
-            share = np.clip(1 - (deepest - depth) / FEATHER_PX, 0, 1) * np.clip(depth / FEATHER_PX, 0, 1)
-            if share.any():
-                self._add(light, share, int(index), low)
-                total += share
-        covered = total > 0
-        light /= np.where(covered, total, 1)[..., None]
-        light[~covered] = BACKGROUND
-        return np.asarray(np.round(light), np.uint8)
+        block = np.full((height, width, 3), BACKGROUND, np.uint8)
+        first, last = self._corners[near] - low, self._corners[near] + self._size - low
+        columns, rows = _cut((first[:, 0], last[:, 0]), width), _cut((first[:, 1], last[:, 1]), height)
+        for (top, bottom), (left, right) in itertools.product(rows, columns):
+            covering = near[((first <= (left, top)) & (last >= (right, bottom))).all(axis=1)]
+            self._fill(block[top:bottom, left:right], covering, low + np.array([left, top]))
+        return block
 
-    def _depth(self, corner: NDArray[np.int_], width: int, height: int) -> NDArray[np.float32]:
-        """Distance in px from each pixel of a block to the nearest edge of a field; negative outside it."""
-        x = np.arange(width, dtype=np.float32) + 0.5 - corner[0]
-        y = np.arange(height, dtype=np.float32) + 0.5 - corner[1]
-        along_x = np.minimum(x, self._size[0] - x)
-        along_y = np.minimum(y, self._size[1] - y)
-        return np.asarray(np.minimum(along_x[None, :], along_y[:, None]), np.float32)
+    def _fill(self, part: Frame, covering: NDArray[np.int_], low: NDArray[np.int_]) -> None:
+        """Compose the part of a block that begins at `low`; each of the fields covers all of it."""
+        if len(covering) == 0:
+            return
+        if len(covering) == 1:
+            part[:] = self._piece(covering[0], low, part)
+            return
+        shares = self._shares(covering, low, part)
+        seen = np.asarray(shares > 0, np.bool_)
+        columns, rows = _cut(_spans(seen, 1), part.shape[1]), _cut(_spans(seen, 2), part.shape[0])
+        for (top, bottom), (left, right) in itertools.product(rows, columns):
+            within = (slice(top, bottom), slice(left, right))
+            taking_part = np.flatnonzero(seen[:, *within].any(axis=(1, 2)))
+            pieces = [self._piece(covering[k], low + np.array([left, top]), part[within]) for k in taking_part]
+            part[within] = pieces[0] if len(pieces) == 1 else _blend(pieces, shares[taking_part][:, *within])
 
-    def _add(self, light: NDArray[np.float32], share: NDArray[np.float32], index: int, low: NDArray[np.int_]) -> None:
-        height, width = share.shape
-        x, y = self._corners[index] - low  # of the field in the block
-        left, top = max(0, x), max(0, y)
-        right, bottom = min(width, x + self._size[0]), min(height, y + self._size[1])
-        part = self._frame(index)[top - y : bottom - y, left - x : right - x]
-        light[top:bottom, left:right] += share[top:bottom, left:right, None] * part
+    def _piece(self, index: int, low: NDArray[np.int_], part: Frame) -> Frame:
+        """What a field shows at a part that begins at `low`."""
+        x, y = low - self._corners[index]
+        height, width = part.shape[:2]
+        return self._frame(int(index))[y : y + height, x : x + width]
+
+    def _shares(self, covering: NDArray[np.int_], low: NDArray[np.int_], part: Frame) -> Shares:
+        """(fields, Y, X): 1 where a field's centre is the nearest, 0 from half a feather beyond the middle line."""
+        height, width = part.shape[:2]
+        x, y = low[0] + np.arange(width) + 0.5, low[1] + np.arange(height) + 0.5
+        shares = np.empty((len(covering), height, width), np.float32)
+        for share, index in zip(shares, covering, strict=True):
+            across, down = (self._softness(along, index, axis) for axis, along in enumerate((x, y)))
+            np.minimum.outer(down, across, out=share)
+            for other in covering[covering != index]:
+                share *= self._nearness(x, y, index, other)
+        return shares
+
+    def _softness(self, along: NDArray[np.float64], index: int, axis: int) -> Shares:
+        """By places on an axis: 0 at the ends of a field, 1 from a feather inside."""
+        first = self._corners[index, axis]
+        depth = np.minimum(along - first, first + self._size[axis] - along)
+        return np.asarray(np.minimum(depth / FEATHER_PX, 1), np.float32)
+
+    def _nearness(self, x: NDArray[np.float64], y: NDArray[np.float64], index: int, other: int) -> Shares | float:
+        """1 where a field's centre is nearer than another's, 0 from half a feather beyond the line between them."""
+        apart = (self._corners[other] - self._corners[index]).astype(float)
+        distance = float(np.hypot(*apart))
+        if distance == 0:  # one upon the other
+            return float(index < other)
+        across = apart / distance / (FEATHER_PX / 2)
+        middle = (self._corners[index] + self._corners[other] + self._size) / 2
+        down, along = (middle[1] - y) * across[1] + 1, (middle[0] - x) * across[0]
+        before = np.add.outer(down.astype(np.float32), along.astype(np.float32))
+        return np.asarray(np.clip(before, 0, 1, out=before), np.float32)
+
+
+def _blend(pieces: list[Frame], shares: Shares) -> Frame:
+    light = np.zeros(pieces[0].shape, np.float32)
+    for piece, share in zip(pieces, shares, strict=True):
+        light += share[..., None] * piece
+    return np.asarray(np.round(light / shares.sum(axis=0)[..., None]), np.uint8)
+
+
+def _cut(edges: tuple[NDArray[np.int_], NDArray[np.int_]], length: int) -> list[Span]:
+    """The pieces into which edges cut the length from 0 to `length`."""
+    inside = {int(edge) for edge in np.concatenate(edges) if 0 < edge < length}
+    return list(itertools.pairwise(sorted({0, length} | inside)))
+
+
+def _spans(seen: NDArray[np.bool_], across: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """First and last place + 1 at which each field of (fields, Y, X) is seen, whatever the place on axis `across`."""
+    along = np.asarray(seen.any(axis=across))
+    return along.argmax(axis=1), along.shape[1] - along[:, ::-1].argmax(axis=1)
