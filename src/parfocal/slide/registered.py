@@ -12,9 +12,10 @@ import numpy as np
 from parfocal.slide.durable import cannot, written_aside
 from parfocal.slide.fields import HEADER_FILE, RECORDS_FILE, REGISTRATION_FILE, FieldsFolder
 from parfocal.slide.flatfield import FlatField
-from parfocal.slide.registration import Progress, Registration, RegistrationSettings, Seam, register
+from parfocal.slide.registration import register
+from parfocal.slide.seams import Progress, Registration, RegistrationSettings, Seam, StageMatrix
 
-FORMAT = "parfocal-registration-1"
+FORMAT = "parfocal-registration-2"
 """Changes whenever the same fields would be registered otherwise, so that what was kept before is made anew."""
 
 
@@ -119,6 +120,9 @@ def _to_json(folder: FieldsFolder, digest: str, registration: Registration) -> d
         "format": FORMAT,
         "digest": digest,
         "pixel_size_um": pixel_um,
+        "least_score": registration.least_score,
+        "stage_matrix": registration.stage_matrix,
+        "distortion": registration.distortion,
         "fields": [
             {"field": record.index, "x_px": float(x), "y_px": float(y), "component": int(component)}
             for record, (x, y), component in zip(
@@ -137,4 +141,12 @@ def _from_json(kept: dict[str, Any]) -> Registration:
             Seam(**{name: value for name, value in seam.items() if name != "residual_um"}) for seam in kept["seams"]
         ),
         component=np.array([field["component"] for field in fields], np.int32),
+        least_score=kept["least_score"],
+        stage_matrix=_matrix(kept["stage_matrix"]),
+        distortion=kept["distortion"],
     )
+
+
+def _matrix(rows: list[list[float]]) -> StageMatrix:
+    (xx, xy), (yx, yy) = rows
+    return (xx, xy), (yx, yy)

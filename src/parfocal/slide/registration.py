@@ -1,113 +1,49 @@
 """Where each field lies in the mosaic: overlapping neighbours are compared, then all positions solved at once.
 
-Stage positions say which fields overlap, and where to look; the pictures say by how much the stage was wrong.
+Stage positions say which fields overlap, and where to look; the pictures say by how much the stage was wrong. What
+fields that cannot overlap reach by chance says which pictures to believe (`chance`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from threading import Lock
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import lsqr
 
-from parfocal.errors import SettingsError
+from parfocal.slide.chance import FEWEST, MOST, chance_scores, least_score
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import FlatField
 from parfocal.slide.flatfield import apply as apply_flatfield
-from parfocal.slide.translation import measure_translation
+from parfocal.slide.positions import position_errors, solve_positions, stage_matrix
+from parfocal.slide.seams import SAME, Progress, Registration, RegistrationSettings, Seam, StageMatrix
+from parfocal.slide.translation import Translation, View, compare_views
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, how many are done, how many there are)."""
+__all__ = [
+    "Progress",
+    "Registration",
+    "RegistrationSettings",
+    "Seam",
+    "overlapping_pairs",
+    "position_errors",
+    "register",
+    "solve_positions",
+]
 
 _CACHE_BYTES = 256 * 2**20
+_WITNESSES = 32  # fields that stay in memory, to learn from them what chance reaches
+_NEAR_UM, _FAR_UM = 20.0, 60.0  # least reach of the search where the scan says how good its stage is, and where not
+_ERRORS = 6  # standard deviations of the stage's error that the search covers
+_EDGE = 0.8  # stage errors beyond this share of the reach suggest that it was too short
 
-
-@dataclass(frozen=True)
-class RegistrationSettings:
-    """How neighbours are compared and positions solved.
-
-    Attributes:
-        search_um: largest stage error between two neighbours that is looked for, in µm.
-        min_overlap_px: neighbours whose stage positions leave less overlap than this, in px, are not compared.
-        min_quality: correlation in the overlap from which a measured shift is accepted.
-        max_residual_px: a seam that contradicts the others by more than this, in px, is set aside.
-        neighbour_sigma_um: how far a stage error may differ between neighbours, in µm; ties what no picture ties.
-        stage_sigma_um: how far a stage position may be wrong, in µm.
-    """
-
-    search_um: float = 60.0
-    min_overlap_px: int = 16
-    min_quality: float = 0.25
-    max_residual_px: float = 3.0
-    neighbour_sigma_um: float = 3.0
-    stage_sigma_um: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("search_um", "max_residual_px", "neighbour_sigma_um", "stage_sigma_um"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} {getattr(self, name):g} is not above 0")
-        if self.min_overlap_px < 8:
-            raise SettingsError(f"min_overlap_px {self.min_overlap_px} is below 8 px")
-        if not 0 < self.min_quality < 1:
-            raise SettingsError(f"min_quality {self.min_quality:g} is not between 0 and 1")
-
-
-@dataclass(frozen=True)
-class Seam:
-    """Two overlapping neighbours.
-
-    Attributes:
-        a: one field, as a position in the folder's records.
-        b: the other.
-        dx: x of b minus x of a in px, measured; from the stage if not accepted.
-        dy: y of b minus y of a in px, likewise.
-        quality: correlation of the two pictures in their overlap, -1 to 1; 0 if none was found.
-        accepted: whether the measurement takes part in the solution.
-        residual_px: distance in px between (dx, dy) and the solved positions.
-    """
-
-    a: int
-    b: int
-    dx: float
-    dy: float
-    quality: float
-    accepted: bool
-    residual_px: float = 0.0
-
-
-@dataclass(frozen=True)
-class Registration:
-    """Positions of all fields.
-
-    Attributes:
-        mosaic_xy_px: float64 (N, 2), x and y of each field's top left corner in mosaic px, in the order of the
-            folder's records; the smallest x and y are 0.
-        seams: every pair that was compared.
-        component: int (N,), fields with the same number are tied by accepted seams.
-    """
-
-    mosaic_xy_px: NDArray[np.float64]
-    seams: tuple[Seam, ...]
-    component: NDArray[np.int32]
-
-    @property
-    def islands(self) -> NDArray[np.int32]:
-        """int (N,): the number of each field's piece, 0 the one with the most fields; of equals, the earlier."""
-        names, first, sizes = np.unique(self.component, return_index=True, return_counts=True)
-        rank = np.empty(len(names), np.int32)
-        rank[np.lexsort((first, -sizes))] = np.arange(len(names))
-        return np.asarray(rank[np.searchsorted(names, self.component)], np.int32)
-
-    @property
-    def largest(self) -> NDArray[np.bool_]:
-        """bool (N,): the fields of the largest part that is tied together by accepted seams."""
-        return np.asarray(self.islands == 0, np.bool_)
+Pair = tuple[int, int]
+Points = NDArray[np.float64]
 
 
 def register(
@@ -128,27 +64,25 @@ def register(
         FileError: if a frame cannot be read.
     """
     settings = settings or RegistrationSettings()
-    pixel_um = folder.header.pixel_size_um
-    stage_xy = np.array([(r.stage_x_um, r.stage_y_um) for r in folder.records]).reshape(-1, 2) / pixel_um
+    comparison = _Comparison(folder, flat, settings)
+    stage_xy = comparison.stage_xy
     pairs = overlapping_pairs(stage_xy, folder.header.frame_shape, settings.min_overlap_px)
+    near_px, far_px = (reach / folder.header.pixel_size_um for reach in _reaches(folder, settings))
+    seams, least = comparison.seams(pairs, stage_xy, near_px, progress)
+    matrix = settings.stage_matrix or stage_matrix(stage_xy, seams)
+    prior_xy = _turned(stage_xy, matrix)
+    if far_px > near_px and _too_near(folder, seams, prior_xy, near_px):
+        again = [(s.a, s.b) for s in seams if not s.accepted]
+        found, farther = comparison.seams(again, prior_xy, far_px, progress)
+        seams, least = [s for s in seams if s.accepted] + found, max(least, farther)
+        seams.sort(key=lambda s: (s.b, s.a))
+        matrix = settings.stage_matrix or stage_matrix(stage_xy, seams)
+        prior_xy = _turned(stage_xy, matrix)
+    solved = solve_positions(prior_xy, _by_prior(seams, prior_xy), folder.header.pixel_size_um, settings)
+    return replace(solved, least_score=least, stage_matrix=matrix)
 
-    def grey(index: int) -> NDArray[np.uint8]:
-        frame = apply_flatfield(folder.frame(folder.records[index]), flat)
-        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
 
-    height, width = folder.header.frame_shape
-    cached_grey = lru_cache(max(8, _CACHE_BYTES // (height * width)))(grey)
-    seams = []
-    for done, (a, b) in enumerate(pairs, 1):
-        seams.append(_compare(cached_grey(a), cached_grey(b), a, b, stage_xy[b] - stage_xy[a], pixel_um, settings))
-        if progress:
-            progress("registration", done, len(pairs))
-    return solve_positions(stage_xy, seams, pixel_um, settings)
-
-
-def overlapping_pairs(
-    stage_xy_px: NDArray[np.float64], frame_shape: tuple[int, int], min_overlap_px: int
-) -> list[tuple[int, int]]:
+def overlapping_pairs(stage_xy_px: Points, frame_shape: tuple[int, int], min_overlap_px: int) -> list[Pair]:
     """Neighbours side by side: pairs (a, b), a < b, that share `min_overlap_px` px one way and half a frame the other.
 
     Args:
@@ -157,7 +91,7 @@ def overlapping_pairs(
         min_overlap_px: least overlap in px.
     """
     size = np.array(frame_shape[::-1], float)
-    pairs: list[tuple[int, int]] = []
+    pairs: list[Pair] = []
     for b in range(len(stage_xy_px)):
         shared = size - np.abs(stage_xy_px[:b] - stage_xy_px[b])  # (b, 2), px along x and y
         beside = (shared >= min_overlap_px).all(axis=1) & (shared >= size / 2).any(axis=1)
@@ -165,123 +99,142 @@ def overlapping_pairs(
     return pairs
 
 
-def _compare(
-    grey_a: NDArray[np.uint8],
-    grey_b: NDArray[np.uint8],
-    a: int,
-    b: int,
-    stage_shift: NDArray[np.float64],
-    pixel_um: float,
+class _Comparison:
+    """Compares fields of one scan, each read once as long as its neighbours are compared."""
+
+    def __init__(self, folder: FieldsFolder, flat: FlatField, settings: RegistrationSettings) -> None:
+        height, width = folder.header.frame_shape
+
+        def view(index: int) -> View:
+            frame = apply_flatfield(folder.frame(folder.records[index]), flat)
+            return View.of(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8))
+
+        count = len(folder.records)
+        rng = np.random.default_rng(settings.seed)
+        witnesses = sorted(rng.permutation(count)[:_WITNESSES].tolist())
+        self._settings = settings
+        self._witnesses = witnesses
+        self._views = _Kept(view, max(8, _CACHE_BYTES // (2 * height * width)), witnesses)
+        pixel_um = folder.header.pixel_size_um
+        self.stage_xy = np.array([(r.stage_x_um, r.stage_y_um) for r in folder.records]).reshape(-1, 2) / pixel_um
+
+    def seams(
+        self, pairs: Sequence[Pair], expected_xy: Points, search_px: float, progress: Progress | None
+    ) -> tuple[list[Seam], float]:
+        """The seams of these pairs, and the score from which they were accepted."""
+        if not pairs:
+            return [], 0.0
+        settings = self._settings
+
+        def compare(pair: Pair) -> Translation | None:
+            a, b = pair
+            shift = expected_xy[b] - expected_xy[a]
+            expected = (float(shift[0]), float(shift[1]))
+            return compare_views(self._views(a), self._views(b), expected, search_px, settings.min_overlap_px)
+
+        found = []
+        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+            for done, translation in enumerate(threads.map(compare, pairs), 1):
+                found.append(translation)
+                if progress:
+                    progress("registration", done, len(pairs))
+        least = self._least_score(pairs, expected_xy, search_px)
+        return [
+            _seam(pair, translation, expected_xy, least, settings)
+            for pair, translation in zip(pairs, found, strict=True)
+        ], least
+
+    def _least_score(self, pairs: Sequence[Pair], expected_xy: Points, search_px: float) -> float:
+        shifts = [(float(x), float(y)) for x, y in (expected_xy[b] - expected_xy[a] for a, b in pairs)]
+        scores = chance_scores(
+            [self._views(index) for index in self._witnesses],
+            expected_xy[self._witnesses],
+            shifts,
+            search_px,
+            self._settings.min_overlap_px,
+            min(MOST, max(FEWEST, len(pairs) // 4)),
+            np.random.default_rng((self._settings.seed, 1)),
+        )
+        return least_score(scores, self._settings.chance)
+
+
+class _Kept:
+    """The latest values of a function, each made by whichever thread asks first; some are never given up."""
+
+    def __init__(self, make: Callable[[int], View], size: int, always: Iterable[int]) -> None:
+        self._make = make
+        self._size = size
+        self._always = frozenset(always)
+        self._kept: OrderedDict[int, Future[View]] = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, index: int) -> View:
+        with self._lock:
+            future = self._kept.get(index)
+            if mine := future is None:
+                future = self._kept[index] = Future()
+                self._give_up()
+            self._kept.move_to_end(index)
+        if mine:
+            try:
+                future.set_result(self._make(index))
+            except Exception as error:  # noqa: BLE001  # whoever waits for it gets it too
+                future.set_exception(error)
+        return future.result()
+
+    def _give_up(self) -> None:
+        spare = [index for index in self._kept if index not in self._always]
+        for index in spare[: max(0, len(self._kept) - self._size)]:
+            del self._kept[index]
+
+
+def _seam(
+    pair: Pair,
+    found: Translation | None,
+    expected_xy: Points,
+    least: float,
     settings: RegistrationSettings,
 ) -> Seam:
-    search_px = settings.search_um / pixel_um
-    dx, dy = float(stage_shift[0]), float(stage_shift[1])
-    found = measure_translation(grey_a, grey_b, (dx, dy), search_px, settings.min_overlap_px)
+    a, b = pair
+    dx, dy = (float(value) for value in expected_xy[b] - expected_xy[a])
     if found is None:
         return Seam(a, b, dx, dy, 0.0, accepted=False)
-    if found.quality < settings.min_quality:
-        return Seam(a, b, dx, dy, found.quality, accepted=False)
-    return Seam(a, b, found.dx, found.dy, found.quality, accepted=True)
+    if found.score < least or found.quality < settings.min_quality:
+        return Seam(a, b, dx, dy, found.quality, accepted=False, score=found.score)
+    return Seam(a, b, found.dx, found.dy, found.quality, accepted=True, score=found.score)
 
 
-def solve_positions(
-    stage_xy_px: NDArray[np.float64],
-    seams: list[Seam],
-    pixel_um: float,
-    settings: RegistrationSettings | None = None,
-) -> Registration:
-    """Solve all positions from seams and stage positions, by robust least squares.
-
-    Accepted seams bind to a tenth of a px. Seams that were not accepted, and the stage's own positions, are weak
-    springs: they place what no picture ties, and bend nothing that pictures tie. Seams that contradict the rest are
-    set aside one after the other, worst first.
-
-    Args:
-        stage_xy_px: (N, 2) stage positions in px.
-        seams: measured shifts.
-        pixel_um: size of a pixel in µm.
-        settings: None for the defaults.
-    """
-    settings = settings or RegistrationSettings()
-    seams = list(seams)
-    while True:
-        xy = _least_squares(stage_xy_px, seams, pixel_um, settings)
-        residual = [float(np.hypot(*(xy[s.b] - xy[s.a] - (s.dx, s.dy)))) for s in seams]
-        wrong = [i for i, s in enumerate(seams) if s.accepted and residual[i] > settings.max_residual_px]
-        if not wrong:
-            break
-        worst = max(wrong, key=residual.__getitem__)
-        shift = stage_xy_px[seams[worst].b] - stage_xy_px[seams[worst].a]
-        seams[worst] = replace(seams[worst], dx=float(shift[0]), dy=float(shift[1]), accepted=False)
-    solved = tuple(replace(s, residual_px=r) for s, r in zip(seams, residual, strict=True))
-    return Registration(xy - xy.min(axis=0), solved, _components(len(xy), seams))
+def _reaches(folder: FieldsFolder, settings: RegistrationSettings) -> tuple[float, float]:
+    """How far to search at first, and where that finds too little, in µm."""
+    if settings.search_um is not None:
+        return settings.search_um, settings.search_um
+    told = folder.header.settings
+    backlash_um = max([0.0, *(float(value) for value in told.get("xy_backlash_um", ()))])
+    far_um = max(_FAR_UM, 1.25 * backlash_um)
+    error_um = float(told.get("neighbour_error_um", 0.0))
+    return (max(_NEAR_UM, _ERRORS * error_um) if error_um > 0 else far_um), far_um
 
 
-_SEAM_SIGMA_PX = 0.1
-_ROBUST_PX = 0.5  # residual at which a seam's weight has halved
-_ROBUST_ITERATIONS = 12
+def _too_near(folder: FieldsFolder, seams: list[Seam], prior_xy: Points, reach_px: float) -> bool:
+    """Whether a longer reach may find seams that this one did not."""
+    full = [s for s in seams if "empty" not in (folder.records[s.a].verdict, folder.records[s.b].verdict)]
+    used = [s for s in seams if s.accepted]
+    farthest = max((np.abs(prior_xy[s.b] - prior_xy[s.a] - (s.dx, s.dy)).max() for s in used), default=0.0)
+    return 2 * sum(s.accepted for s in full) < len(full) or (farthest > _EDGE * reach_px and len(used) < len(full))
 
 
-def _least_squares(
-    stage_xy_px: NDArray[np.float64], seams: list[Seam], pixel_um: float, settings: RegistrationSettings
-) -> NDArray[np.float64]:
-    count = len(stage_xy_px)
-    a = np.array([s.a for s in seams], int)
-    b = np.array([s.b for s in seams], int)
-    accepted = np.array([s.accepted for s in seams], bool)
-    shift = np.array([(s.dx, s.dy) for s in seams]).reshape(-1, 2)
-    spring = np.where(accepted, 1 / _SEAM_SIGMA_PX, pixel_um / settings.neighbour_sigma_um)
-    prior = np.full(count, pixel_um / settings.stage_sigma_um)
-    offset = np.zeros_like(stage_xy_px)  # solved as a correction to the stage, which conditions it well
-    for _ in range(_ROBUST_ITERATIONS):
-        wrong = shift - ((stage_xy_px + offset)[b] - (stage_xy_px + offset)[a])
-        robust = np.where(accepted, 1 / np.sqrt(1 + (wrong**2).sum(axis=1) / _ROBUST_PX**2), 1.0)
-        weight = spring * robust
-        rows = np.arange(len(seams))
-        matrix = coo_array(
-            (
-                np.concatenate([-weight, weight, prior]),
-                (
-                    np.concatenate([rows, rows, len(seams) + np.arange(count)]),
-                    np.concatenate([a, b, np.arange(count)]),
-                ),
-            ),
-            shape=(len(seams) + count, count),
-        ).tocsr()
-        target = weight[:, None] * (shift - (stage_xy_px[b] - stage_xy_px[a]))
-        target = np.concatenate([target, np.zeros((count, 2))])
-        previous = offset
-        offset = np.stack(
-            [lsqr(matrix, target[:, k], atol=1e-12, btol=1e-12, iter_lim=20 * count + 200)[0] for k in (0, 1)],
-            axis=1,
-        )
-        if np.abs(offset - previous).max(initial=0) < 1e-3:
-            break
-    return np.asarray(stage_xy_px + offset, np.float64)
+def _turned(stage_xy: Points, matrix: StageMatrix) -> Points:
+    """Stage positions as the camera sees them, about their middle."""
+    if matrix == SAME:
+        return stage_xy
+    middle = stage_xy.mean(axis=0)
+    return np.asarray(middle + (stage_xy - middle) @ np.array(matrix).T, np.float64)
 
 
-def _components(count: int, seams: list[Seam]) -> NDArray[np.int32]:
-    tied = [(s.a, s.b) for s in seams if s.accepted]
-    a, b = np.array(tied, int).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(tied)), (a, b)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int32)
-
-
-def position_errors(
-    registration: Registration,
-    true_xy_um: NDArray[np.float64],
-    pixel_size_um: float,
-    fields: NDArray[np.bool_] | None = None,
-) -> tuple[float, float]:
-    """Root mean square and largest distance in px to the true positions, after removing one global translation.
-
-    Args:
-        registration: what was found.
-        true_xy_um: (N, 2) true stage positions in µm, in the order of the records.
-        pixel_size_um: size of a pixel in µm.
-        fields: bool (N,), the fields to judge; None for all.
-    """
-    chosen = np.ones(len(true_xy_um), bool) if fields is None else fields
-    difference = (registration.mosaic_xy_px - true_xy_um / pixel_size_um)[chosen]
-    distance = np.hypot(*(difference - difference.mean(axis=0)).T)
-    return float(np.sqrt((distance**2).mean())), float(distance.max())
+def _by_prior(seams: list[Seam], prior_xy: Points) -> list[Seam]:
+    """Seams that were not accepted, by the stage as it is now known."""
+    moved = []
+    for seam in seams:
+        dx, dy = (float(value) for value in prior_xy[seam.b] - prior_xy[seam.a])
+        moved.append(seam if seam.accepted else replace(seam, dx=dx, dy=dy))
+    return moved

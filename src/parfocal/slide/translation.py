@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import cv2
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 Grey = NDArray[np.uint8]
@@ -15,10 +16,13 @@ Plane = NDArray[np.float32]
 _COARSE = 2  # the search runs on pixels twice as large: fast, and half the noise
 _PEAKS = 10
 _COARSE_MIN_PX = 8  # least overlap of a candidate, in coarse px
+_SHADING = 4  # shading is taken from pixels so much larger
 _HIGH_PASS_PX = 12.0  # structure larger than this may be shading, and does not count
 _LOW_PASS = 0.2  # band of the phase correlation, in cycles per coarse px
-_FINE_REACH_PX = 4
-_POLISH_ITERATIONS = 6
+_POLISH_ITERATIONS = 8
+_CONVERGED_PX = 2e-3
+_SEGMENTS = 16  # along an overlap; the two neighbouring ones that agree best do not count for the score
+_SCORE_PX = 1e4  # scores are those of an overlap of so many px
 
 
 @dataclass(frozen=True)
@@ -29,20 +33,43 @@ class Translation:
         dx: x of b's corner minus x of a's, in px.
         dy: y likewise.
         quality: normalised correlation of the two in their overlap, -1 to 1.
+        score: how hard this would be to reach by chance: Fisher's transform of the correlation in what is left of the
+            overlap when the eighth that agrees best is covered, scaled by the square root of the overlap's area. One
+            cell that lies on another by chance is no evidence.
     """
 
     dx: float
     dy: float
     quality: float
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame made ready for comparison.
+
+    Attributes:
+        grey: uint8 (Y, X).
+        coarse: float32 (Y // 2, X // 2), without its shading.
+    """
+
+    grey: Grey
+    coarse: Plane
+
+    @classmethod
+    def of(cls, grey: Grey) -> View:
+        """Make a frame, uint8 (Y, X), ready."""
+        height, width = grey.shape
+        size = (width // _COARSE, height // _COARSE)
+        even = grey[: size[1] * _COARSE, : size[0] * _COARSE]
+        plane = cv2.resize(even, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        return cls(grey, _high_pass(plane, _HIGH_PASS_PX))
 
 
 def measure_translation(
     grey_a: Grey, grey_b: Grey, expected_px: tuple[float, float], search_px: float, min_overlap_px: int = 16
 ) -> Translation | None:
     """Find where frame b lies relative to frame a.
-
-    Cyclic phase correlation of the two strips that can overlap gives peaks, each of which stands for up to four
-    shifts; the one with the best correlation in its true overlap wins, and is refined on all pixels of it.
 
     Args:
         grey_a: uint8 (Y, X).
@@ -54,7 +81,18 @@ def measure_translation(
     Returns:
         The translation, or None if no shift within reach leaves enough overlap.
     """
-    coarse_a, coarse_b = _coarse(grey_a), _coarse(grey_b)
+    return compare_views(View.of(grey_a), View.of(grey_b), expected_px, search_px, min_overlap_px)
+
+
+def compare_views(
+    view_a: View, view_b: View, expected_px: tuple[float, float], search_px: float, min_overlap_px: int = 16
+) -> Translation | None:
+    """The same for frames that are compared more than once.
+
+    Cyclic phase correlation of the two strips that can overlap gives peaks, each of which stands for up to four
+    shifts; the one that agrees best in its true overlap wins, and is refined on all pixels of it.
+    """
+    coarse_a, coarse_b = view_a.coarse, view_b.coarse
     reach = search_px / _COARSE
     expected = (expected_px[0] / _COARSE, expected_px[1] / _COARSE)
     least = max(_COARSE_MIN_PX, min_overlap_px // _COARSE)
@@ -62,25 +100,24 @@ def measure_translation(
     for shift in _candidates(coarse_a, coarse_b, expected, reach):
         if max(abs(shift[0] - expected[0]), abs(shift[1] - expected[1])) > reach:
             continue
-        if min(_overlap_size(coarse_a.shape, shift)) < least:
+        width, height = _overlap_size(coarse_a.shape, shift)
+        if min(width, height) < least:
             continue
-        score = _correlation(*_overlap(coarse_a, coarse_b, shift))
-        if best is None or score > best[0]:
-            best = (score, shift)
+        evidence = _correlation(*_overlap(coarse_a, coarse_b, shift)) * float(np.sqrt(width * height))
+        if best is None or evidence > best[0]:
+            best = (evidence, shift)
     if best is None:
         return None
-    return _refine(grey_a, grey_b, (best[1][0] * _COARSE, best[1][1] * _COARSE))
+    return _refine(view_a, view_b, best[1])
 
 
-def _coarse(grey: Grey) -> Plane:
-    height, width = grey.shape
-    size = (width // _COARSE, height // _COARSE)
-    even = grey[: size[1] * _COARSE, : size[0] * _COARSE]
-    return _high_pass(cv2.resize(even, size, interpolation=cv2.INTER_AREA).astype(np.float32))
-
-
-def _high_pass(plane: Plane) -> Plane:
-    return np.asarray(plane - cv2.GaussianBlur(plane, (0, 0), _HIGH_PASS_PX), np.float32)
+def _high_pass(plane: Plane, sigma_px: float) -> Plane:
+    """Without what is larger than `sigma_px`, which is taken from larger pixels: a wide blur is slow."""
+    height, width = plane.shape
+    small = (max(1, width // _SHADING), max(1, height // _SHADING))
+    shading = cv2.resize(plane, small, interpolation=cv2.INTER_AREA)
+    shading = cv2.GaussianBlur(shading, (0, 0), sigma_px / _SHADING)
+    return np.asarray(plane - cv2.resize(shading, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _candidates(a: Plane, b: Plane, expected: tuple[float, float], reach: float) -> list[tuple[int, int]]:
@@ -113,12 +150,17 @@ def _strip(length: int, shift: float, reach: float) -> tuple[int, int]:
 def _phase_correlation(a: Plane, b: Plane) -> Plane:
     """Cyclic phase correlation: peaks at the position in a of b's origin. Band-limited, so noise adds no peaks."""
     taper = _taper(a.shape[0])[:, None] * _taper(a.shape[1])[None, :]
-    shape = (cv2.getOptimalDFTSize(a.shape[0]), cv2.getOptimalDFTSize(a.shape[1]))
-    cross = np.fft.rfft2(a * taper, shape) * np.conj(np.fft.rfft2(b * taper, shape))
-    fy, fx = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
-    band = np.exp(-((fy[:, None] ** 2 + fx[None, :] ** 2) / (2 * _LOW_PASS**2)))
+    shape = (scipy.fft.next_fast_len(a.shape[0], real=True), scipy.fft.next_fast_len(a.shape[1], real=True))
+    cross = scipy.fft.rfft2(a * taper, shape) * np.conj(scipy.fft.rfft2(b * taper, shape))
     size = np.abs(cross)
-    return np.asarray(np.fft.irfft2(band * cross / (size + 1e-3 * size.mean() + 1e-12), shape), np.float32)
+    cross *= _band_limit(shape) / (size + 1e-3 * size.mean() + np.float32(1e-12))
+    return np.asarray(scipy.fft.irfft2(cross, shape), np.float32)
+
+
+@lru_cache(maxsize=8)
+def _band_limit(shape: tuple[int, int]) -> Plane:
+    fy, fx = scipy.fft.fftfreq(shape[0]), scipy.fft.rfftfreq(shape[1])
+    return np.asarray(np.exp(-((fy[:, None] ** 2 + fx[None, :] ** 2) / (2 * _LOW_PASS**2))), np.float32)
 
 
 def _taper(length: int) -> Plane:
@@ -141,65 +183,85 @@ def _overlap(a: NDArray[np.generic], b: NDArray[np.generic], shift: tuple[int, i
 
 
 def _correlation(a: Plane, b: Plane) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    energy = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / energy if energy > 0 else 0.0
+    (a_mean,), (a_deviation,) = (value[0] for value in cv2.meanStdDev(a))
+    (b_mean,), (b_deviation,) = (value[0] for value in cv2.meanStdDev(b))
+    both = cv2.multiply(a, b)
+    scale = float(a_deviation * b_deviation)
+    return float(cv2.mean(both)[0] - a_mean * b_mean) / scale if scale > 0 else 0.0
 
 
-def _refine(grey_a: Grey, grey_b: Grey, shift: tuple[int, int]) -> Translation:
-    """To the nearest pixel by correlation, then below it by least squares on the gradient."""
-    for _ in range(2):  # twice, in case the best lies at the end of the first reach
-        best = shift
-        a, b = (_band(part) for part in _overlap(grey_a, grey_b, shift))
-        reach = min(_FINE_REACH_PX, (min(a.shape) - 1) // 4)
-        inner = b[reach : b.shape[0] - reach, reach : b.shape[1] - reach]
-        scores = cv2.matchTemplate(a, inner, cv2.TM_CCOEFF_NORMED)
-        y, x = np.unravel_index(int(scores.argmax()), scores.shape)
-        shift = (shift[0] + int(x) - reach, shift[1] + int(y) - reach)
-        if shift == best:
-            break
-    a, b = (_band(part) for part in _overlap(grey_a, grey_b, shift))
-    (x_px, y_px), quality = _polish(a, b)
-    return Translation(shift[0] + x_px, shift[1] + y_px, quality)
+def _refine(view_a: View, view_b: View, coarse_shift: tuple[int, int]) -> Translation:
+    """Below a pixel by least squares on the gradient, on the coarse pixels first."""
+    (x_px, y_px), _, _ = _polish(*_overlap(view_a.coarse, view_b.coarse, coarse_shift))
+    shift = (round((coarse_shift[0] + x_px) * _COARSE), round((coarse_shift[1] + y_px) * _COARSE))
+    height, width = view_a.grey.shape
+    shift = (int(np.clip(shift[0], 16 - width, width - 16)), int(np.clip(shift[1], 16 - height, height - 16)))
+    a, b = (_band(part) for part in _overlap(view_a.grey, view_b.grey, shift))
+    (x_px, y_px), left, right = _polish(a, b)
+    return Translation(shift[0] + x_px, shift[1] + y_px, _quality(left, right), _score(left, right))
 
 
 def _band(part: Plane) -> Plane:
-    return _high_pass(np.asarray(cv2.GaussianBlur(part, (0, 0), 1.0), np.float32))
+    return _high_pass(np.asarray(cv2.GaussianBlur(part, (0, 0), 1.0), np.float32), _HIGH_PASS_PX)
 
 
-def _polish(a: Plane, b: Plane) -> tuple[tuple[float, float], float]:
-    """Remaining shift of b against a, below a pixel, and the correlation after it is taken out.
+def _polish(a: Plane, b: Plane) -> tuple[tuple[float, float], Plane, Plane]:
+    """Remaining shift of b against a, below a pixel, and the two standardised once it is taken out.
 
     Gauss–Newton on the difference of the standardised pictures. b is resampled at 1/32 px, which is what OpenCV's
     warp resolves; the remainder is solved for, so nothing is lost by that.
     """
     edge = 3
     shift = np.zeros(2)
-    quality = -1.0
+    left = _standardised(a[edge:-edge, edge:-edge])
+    right = left
     for _ in range(_POLISH_ITERATIONS):
         applied = np.round(shift * 32) / 32
-        moved = cv2.warpAffine(
-            b,
-            np.array([[1, 0, applied[0]], [0, 1, applied[1]]]),
-            b.shape[::-1],
-            flags=cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REFLECT,
+        move = np.array([[1, 0, applied[0]], [0, 1, applied[1]]])
+        moved: Plane = np.asarray(
+            cv2.warpAffine(b, move, b.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), np.float32
         )
-        left, right = _standardised(a[edge:-edge, edge:-edge]), _standardised(moved[edge:-edge, edge:-edge])
-        quality = float((left * right).mean())
-        gy, gx = np.gradient(0.5 * (left + right))
-        error = left - right
-        normal = np.array([[(gx * gx).sum(), (gx * gy).sum()], [(gx * gy).sum(), (gy * gy).sum()]])
-        right_side = -np.array([(gx * error).sum(), (gy * error).sum()])
-        step = np.linalg.lstsq(normal, right_side, rcond=1e-6)[0]
-        updated = np.clip(applied + step, -1.5, 1.5)  # farther than the correlation's pixel is no refinement
-        converged = np.abs(updated - shift).max() < 2e-3
+        right = _standardised(moved[edge:-edge, edge:-edge])
+        middle, error = left + right, left - right
+        gx, gy = _slope(middle, 1, 0), _slope(middle, 0, 1)
+        xx, xy, yy = _dot(gx, gx), _dot(gx, gy), _dot(gy, gy)
+        normal = np.array([[xx, xy], [xy, yy]])
+        step = np.linalg.lstsq(normal, -np.array([_dot(gx, error), _dot(gy, error)]), rcond=1e-6)[0]
+        updated = np.clip(applied + step, -1.5, 1.5)  # farther than the pixel that was found is no refinement
+        converged = np.abs(updated - shift).max() < _CONVERGED_PX
         shift = updated
         if converged:
             break
-    return (float(shift[0]), float(shift[1])), quality
+    return (float(shift[0]), float(shift[1])), left, right
 
 
-def _standardised(plane: NDArray[Any]) -> Plane:
-    deviation = float(plane.std())
-    return np.asarray((plane - plane.mean()) / (deviation if deviation > 0 else 1.0), np.float32)
+def _standardised(plane: Plane) -> Plane:
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(plane))
+    scale = 1.0 / deviation if deviation > 0 else 1.0
+    return np.asarray((plane - np.float32(mean)) * np.float32(scale), np.float32)
+
+
+def _slope(plane: Plane, x: int, y: int) -> Plane:
+    """Derivative along x or y, of the mean where the sum of two is given."""
+    return np.asarray(cv2.Sobel(plane, cv2.CV_32F, x, y, ksize=1, scale=0.25), np.float32)
+
+
+def _dot(a: Plane, b: Plane) -> float:
+    return float(np.dot(a.ravel(), b.ravel()))
+
+
+def _quality(left: Plane, right: Plane) -> float:
+    return _dot(left, right) / left.size
+
+
+def _score(left: Plane, right: Plane) -> float:
+    if left.shape[0] > left.shape[1]:
+        left, right = left.T, right.T
+    sums = np.stack([(one * other).sum(axis=0) for one, other in ((left, right), (left, left), (right, right))])
+    edges = np.linspace(0, sums.shape[1], _SEGMENTS + 1).astype(int)[:-1]
+    parts = np.add.reduceat(sums, edges, axis=1)  # (3, segments)
+    best = int((parts[0, :-1] + parts[0, 1:]).argmax())
+    product, left_energy, right_energy = parts.sum(axis=1) - parts[:, best] - parts[:, best + 1]
+    energy = float(np.sqrt(left_energy * right_energy))
+    correlation = float(product) / energy if energy > 0 else 0.0
+    return float(np.arctanh(np.clip(correlation, -0.9999, 0.9999)) * np.sqrt(left.size / _SCORE_PX))
