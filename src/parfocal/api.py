@@ -33,7 +33,15 @@ from parfocal.scan.report import FieldTruth, TruthLedger, amend_report, build_re
 from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
 from parfocal.scan.scanner import ScanProgress, scan_fields
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Verdict, read_label
+from parfocal.slide.fields import (
+    HEADER_FILE,
+    FieldRecord,
+    FieldsFolder,
+    FieldsHeader,
+    FieldsWriter,
+    Verdict,
+    read_label,
+)
 from parfocal.slide.quality import read_scores, write_scores
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
@@ -409,14 +417,18 @@ def _focus_json(result: FocusResult) -> dict[str, Any]:
     return {name: result.to_json()[name] for name in ("images", "verdict", "reason", "trace")}
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """What a slide file or a fields folder is, as names and values.
+def describe(path: Path | str) -> dict[str, Any]:
+    """What a slide or a fields folder is, as names and values.
+
+    Args:
+        path: a folder of fields, or whatever `Slide.open` takes.
 
     Raises:
         FileError: if it is neither.
+        SettingsError: if it is a URL whose file system is not installed.
     """
-    if path.is_dir():
-        fields = FieldsFolder(path)
+    if (Path(path) / HEADER_FILE).exists():
+        fields = FieldsFolder(Path(path))
         header, records = fields.header, fields.records
         planned = header.rows * header.columns
         verdicts = {verdict: sum(record.verdict == verdict for record in records) for verdict in get_args(Verdict)}

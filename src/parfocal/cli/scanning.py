@@ -263,10 +263,12 @@ def stitch(folder: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @json_option
-def info(path: Path, as_json: bool) -> None:
-    """Describe a slide file, or a fields folder.
+def info(path: str, as_json: bool) -> None:
+    """Describe a slide of any format, or a fields folder.
+
+    PATH is a file, a folder (of fields, OME-Zarr or DICOM files) or a URL such as s3://bucket/slide.zarr.
 
     \b
     Examples:

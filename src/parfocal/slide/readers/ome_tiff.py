@@ -1,0 +1,83 @@
+"""OME-TIFF whose levels lie in SubIFDs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from parfocal.errors import FileError
+from parfocal.slide.reader import BACKGROUND, Region
+from parfocal.slide.readers.raster import TiledSlide, downsamples_of
+
+_UM_PER_UNIT = {"nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
+
+
+def is_ome_tiff(path: Path) -> bool:
+    """Whether a file is an OME-TIFF."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return bool(tiff.is_ome)
+    except (tifffile.TiffFileError, OSError, ValueError):
+        return False  # OpenSlide reads other formats, and says what is wrong with this one
+
+
+class OmeTiffSlide(TiledSlide):
+    """An OME-TIFF. See `Slide`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()  # one file position for all readers
+        try:
+            self._tiff = tifffile.TiffFile(path)
+            first = self._tiff.pages.first
+            pages = [first, *(first.pages or ())]
+            self._pages = [page.aspage() for page in pages]
+            self.properties = _properties(self._tiff.ome_metadata or "")
+        except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError, ElementTree.ParseError) as error:
+            raise FileError(f"{path}: not an OME-TIFF that can be read: {error}") from error
+        for page in self._pages:
+            if page.dtype != np.uint8 or page.samplesperpixel != 3 or not page.is_tiled or page.planarconfig != 1:
+                self._tiff.close()
+                raise FileError(f"{path}: not a tiled RGB image of 8 bits, but {page.dtype} {page.shape}")
+        self.level_dimensions = tuple((page.imagewidth, page.imagelength) for page in self._pages)
+        self.level_downsamples = downsamples_of(self.level_dimensions)
+        self.tile_sizes = tuple((page.tilewidth, page.tilelength) for page in self._pages)
+
+    def _tile(self, level: int, row: int, column: int) -> Region:
+        page = self._pages[level]
+        index = row * -(-page.imagewidth // page.tilewidth) + column
+        try:
+            with self._lock:
+                self._tiff.filehandle.seek(page.dataoffsets[index])
+                encoded = self._tiff.filehandle.read(page.databytecounts[index])
+            decoded = page.decode(encoded, index, jpegtables=page.jpegtables)[0]
+        except (OSError, ValueError, IndexError, RuntimeError) as error:  # the codecs' errors are RuntimeErrors
+            raise FileError(f"{self.path}: tile {row}, {column} of level {level} is damaged: {error}") from error
+        if decoded is None:
+            return np.full((page.tilelength, page.tilewidth, 3), BACKGROUND, np.uint8)
+        return np.asarray(decoded, np.uint8).reshape(-1, decoded.shape[-2], 3)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tiff.close()
+
+
+def _properties(xml: str) -> dict[str, str]:
+    root = ElementTree.fromstring(xml)
+    pixels = next(element for element in root.iter() if element.tag.endswith("}Pixels"))
+    properties = {"openslide.vendor": "ome", "openslide.comment": xml}
+    for axis in "XY":
+        size = pixels.get(f"PhysicalSize{axis}")
+        factor = _UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        if size is not None and factor is not None:
+            properties[f"openslide.mpp-{axis.lower()}"] = f"{float(size) * factor:.9g}"
+    objective = next((element for element in root.iter() if element.tag.endswith("}Objective")), None)
+    if objective is not None:
+        if "NominalMagnification" in objective.attrib:
+            properties["openslide.objective-power"] = objective.attrib["NominalMagnification"]
+        properties |= {f"ome.Objective.{key}": value for key, value in objective.attrib.items()}
+    return properties
