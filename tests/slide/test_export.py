@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import shutil
+from xml.etree import ElementTree
 
 import numpy as np
 import openslide
+import pydicom
 import pytest
 import tifffile
+import zarr
 
 from parfocal.errors import FileError, SettingsError
 from parfocal.slide.description import pseudonym
-from parfocal.slide.export import FORMATS, destinations, export, file_name
+from parfocal.slide.destinations import FORMATS, destinations, file_name
+from parfocal.slide.export import export
+from parfocal.slide.quality_files import read_csv, read_parquet
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +32,59 @@ def result(scan, tmp_path_factory):
 
 
 def test_every_format_is_there_under_the_slides_pseudonym(scan, result):
-    folder, name = result.paths["tiff"].parent, pseudonym(scan.folder)
-    assert {path.name for path in folder.iterdir()} == {f"{name}.ome.tif", f"{name}.tif"}
+    name = pseudonym(scan.folder)
+    assert {path.name for path in result.destinations.folder.iterdir()} == {
+        f"{name}.ome.tif",
+        f"{name}.tif",
+        "dicom",
+        f"{name}.zarr",
+        f"{name}.dzi",
+        f"{name}_files",
+        f"{name}.quality.csv",
+        f"{name}.quality.parquet",
+    }
+    assert set(result.destinations.paths) == set(FORMATS)
 
 
 def test_all_have_the_same_size_and_pixels(result):
-    with openslide.OpenSlide(result.paths["tiff"]) as slide, tifffile.TiffFile(result.paths["ome-tiff"]) as tiff:
-        assert slide.dimensions == result.shapes[0][::-1]
-        level = tiff.series[0].levels[0].asarray()
-        assert level.shape[:2] == result.shapes[0]
-        shown = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
-    assert np.abs(shown.astype(int) - level).max() <= 3  # the same tiles, by two decoders
+    paths, (height, width) = result.destinations.paths, result.shapes[0]
+    with tifffile.TiffFile(paths["ome-tiff"]) as tiff:
+        shown = {"ome-tiff": tiff.series[0].levels[0].asarray()}
+    for kind, path in (("tiff", paths["tiff"]), ("dicom", next(paths["dicom"].glob("*.dcm")))):
+        with openslide.OpenSlide(path) as slide:
+            shown[kind] = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
+    size = ElementTree.parse(paths["dzi"]).getroot()[0]
+    assert (int(size.get("Height")), int(size.get("Width"))) == (height, width)
+    raw = zarr.open_group(paths["ome-zarr"], mode="r")["0"][:].transpose(1, 2, 0).astype(int)
+    for pixels in shown.values():
+        assert pixels.shape == raw.shape == (height, width, 3)
+        assert np.abs(pixels - raw).mean() < 4  # JPEG of noisy frames
+        assert np.abs(pixels.astype(int) - shown["ome-tiff"]).max() <= 3  # the same tiles, by two decoders
+
+
+def first_tile(page):
+    page.parent.filehandle.seek(page.dataoffsets[0])
+    return page.parent.filehandle.read(page.databytecounts[0])
+
+
+def test_the_tiles_of_the_four_jpeg_formats_are_the_same_bytes(scan, result):
+    name, paths = pseudonym(scan.folder), result.destinations.paths
+    with tifffile.TiffFile(paths["tiff"]) as flat, tifffile.TiffFile(paths["ome-tiff"]) as ome:
+        pages = [flat.pages[0], ome.pages[0]]
+        first = [first_tile(page) for page in pages]
+    assert first[0] == first[1]
+    largest = max(int(path.name) for path in (paths["dzi"].parent / f"{name}_files").iterdir() if path.is_dir())
+    assert (paths["dzi"].parent / f"{name}_files" / str(largest) / "0_0.jpg").read_bytes() == first[0]
+    dataset = next(d for d in map(pydicom.dcmread, paths["dicom"].glob("*.dcm")) if d.ImageType[0] == "ORIGINAL")
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=int(dataset.NumberOfFrames)))
+    assert frame.rstrip(b"\0") == first[0]
+
+
+def test_the_quality_table_lies_beside_the_pixels(result, scan):
+    parquet, text = result.destinations.tables
+    rows = read_parquet(parquet)
+    assert rows == read_csv(text) == result.description.fields
+    assert [row.field for row in rows] == [record.index for record in scan.folder.records]
 
 
 def test_an_earlier_export_is_replaced_only_if_that_is_allowed(scan, tmp_path):
@@ -49,18 +98,99 @@ def test_an_earlier_export_is_replaced_only_if_that_is_allowed(scan, tmp_path):
     assert path.stat().st_size < len(before)
 
 
-def test_a_full_disk_leaves_what_was_there_and_nothing_else(scan, tmp_path):
-    earlier = tmp_path / f"{pseudonym(scan.folder)}.tif"
-    earlier.write_bytes(b"earlier")
+def everything(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("limit", [60_000, 400_000, 700_000])  # in the spool, in a TIFF, in a shard
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(scan, tmp_path, limit):
+    export(scan.folder.path, tmp_path, FORMATS, quality=40)
+    before = everything(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        with pytest.raises(FileError, match="File too large"):
+        with pytest.raises(FileError, match="cannot write: File too large"):
             export(scan.folder.path, tmp_path, FORMATS, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(tmp_path.iterdir()) == [earlier]
-    assert earlier.read_bytes() == b"earlier"
+    assert everything(tmp_path) == before
+
+
+def test_a_full_disk_leaves_no_new_folder(scan, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        with pytest.raises(FileError, match="cannot write: File too large"):
+            export(scan.folder.path, tmp_path / "new" / "folder", FORMATS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exporting_again_replaces_all_of_it(scan, tmp_path):
+    export(scan.folder.path, tmp_path, FORMATS, quality=40)
+    names = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
+    before, name = everything(tmp_path), pseudonym(scan.folder)
+    export(scan.folder.path, tmp_path, FORMATS, overwrite=True)
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} == names
+    assert (tmp_path / f"{name}.tif").read_bytes() != before[tmp_path / f"{name}.tif"]
+
+
+@pytest.mark.parametrize("folder", ["dicom", "NAME.zarr", "NAME_files/0"])
+def test_a_folder_that_holds_anything_else_is_never_replaced(scan, tmp_path, folder):
+    name = folder.replace("NAME", pseudonym(scan.folder)) + "/thesis.txt"
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(FileError, match=name.split("/")[0]):
+            export(scan.folder.path, tmp_path, FORMATS, overwrite=overwrite)
+    assert everything(tmp_path) == {tmp_path / name: b"precious"}
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_any_work(scan, tmp_path):
+    (tmp_path / "file").write_text("")
+    steps = []
+    with pytest.raises(FileError, match="file/exports: cannot write"):
+        export(scan.folder.path, tmp_path / "file" / "exports", FORMATS, progress=lambda *step: steps.append(step))
+    assert not steps
+
+
+def test_names_with_spaces_and_an_emoji_are_kept(scan, tmp_path):
+    folder = tmp_path / "my scan 🔬"
+    shutil.copytree(scan.folder.path, folder)
+    result = export(folder, tmp_path / "all of it 🧫", FORMATS)
+    assert result.destinations.folder.name == "all of it 🧫"
+    with openslide.OpenSlide(result.destinations.paths["tiff"]) as slide:
+        assert slide.dimensions == result.shapes[0][::-1]
+    single = export(folder, tmp_path / "smear 7 🔬.ome.tif", ["ome-tiff"])
+    assert single.destinations.paths["ome-tiff"].name == "smear 7 🔬.ome.tif"
+    assert (tmp_path / "smear 7 🔬.quality.csv").is_file()
+
+
+def test_a_slide_has_its_id_only_if_that_is_asked_for_and_no_time_or_number_if_it_is_deidentified(scan, tmp_path):
+    folder = tmp_path / "scan"
+    shutil.copytree(scan.folder.path, folder)
+    header = json.loads((folder / "scan.json").read_text())
+    header |= {"slide_id": "S-12", "serial_number": "SN-7", "started_at": "2026-03-04T05:06:07+00:00"}
+    (folder / "scan.json").write_text(json.dumps(header))
+
+    def texts(name, **wanted):
+        result = export(folder, tmp_path / name, FORMATS, **wanted)
+        files = [path for path in result.destinations.folder.rglob("*") if path.is_file()]
+        return result, b"".join([str(path).encode() + path.read_bytes() for path in files])
+
+    plain, text = texts("plain")
+    assert not plain.stripped
+    assert b"S-12" not in text
+    assert b"SN-7" in text
+    assert b"2026-03-04" in text
+    named, text = texts("named", identified=True)
+    assert named.destinations.paths["tiff"].name == "S-12.tif"
+    bare, text = texts("bare", deidentify=True)
+    assert set(bare.stripped) >= {"time of the scan", "serial number of the instrument"}
+    assert not any(secret in text for secret in (b"S-12", b"SN-7", b"2026-03-04", b"20260304", b"2026:03:04"))
+    with pytest.raises(SettingsError, match="either named by its id, or de-identified"):
+        export(folder, tmp_path / "both", FORMATS, identified=True, deidentify=True)
 
 
 def test_no_format_is_refused(scan, tmp_path):
@@ -68,12 +198,32 @@ def test_no_format_is_refused(scan, tmp_path):
         export(scan.folder.path, tmp_path, [])
 
 
+def test_only_ome_zarr_goes_to_a_url(scan):
+    with pytest.raises(SettingsError, match="only ome-zarr is written to a URL"):
+        export(scan.folder.path, "s3://bucket/a.tif", ["tiff"])
+
+
 def test_a_file_takes_its_name_from_out_where_it_fits_the_format(tmp_path):
-    assert destinations(tmp_path / "a.tif", ["tiff"], "name") == {"tiff": tmp_path / "a.tif"}
-    assert destinations(tmp_path / "a.ome.tif", ["ome-tiff"], "name") == {"ome-tiff": tmp_path / "a.ome.tif"}
-    assert destinations(tmp_path / "a", ["tiff"], "name") == {"tiff": tmp_path / "a" / "name.tif"}
-    both = {"ome-tiff": tmp_path / "a.tif" / "name.ome.tif", "tiff": tmp_path / "a.tif" / "name.tif"}
-    assert destinations(tmp_path / "a.tif", ["ome-tiff", "tiff"], "name") == both
+    def place(name, *formats):
+        return destinations(tmp_path / name, formats, "name")
+
+    for name, kind, path in (
+        ("a.tif", "tiff", "a.tif"),
+        ("a.ome.tif", "ome-tiff", "a.ome.tif"),
+        ("a", "tiff", "a/name.tif"),
+        ("a", "dicom", "a"),
+        ("a.zarr", "ome-zarr", "a.zarr"),
+        ("a", "ome-zarr", "a/name.zarr"),
+        ("a.dzi", "dzi", "a.dzi"),
+    ):
+        assert place(name, kind).paths == {kind: tmp_path / path}
+        assert place(name, kind).stem == ("a" if kind == "dicom" or path == name else "name")
+    assert place("a.tif", "ome-tiff", "dicom").paths == {
+        "ome-tiff": tmp_path / "a.tif" / "name.ome.tif",
+        "dicom": tmp_path / "a.tif" / "dicom",
+    }
+    assert destinations("s3://bucket/a.zarr", ["ome-zarr"], "name").url == "s3://bucket/a.zarr"
+    assert destinations("s3://bucket/folder/", ["ome-zarr"], "name").url == "s3://bucket/folder/name.zarr"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import resource
 
 import numpy as np
 import ome_types
 import pytest
 import tifffile
+from described import DESCRIPTION as DESCRIBED
 
 from parfocal.errors import FileError
 from parfocal.slide.description import SlideDescription
@@ -101,6 +104,31 @@ def test_the_xml_is_valid_and_says_how_large_a_pixel_is(slide_path):
     assert (objective.nominal_magnification, objective.lens_na, objective.immersion.value) == (20, 0.75, "Air")
     assert ome.images[0].objective_settings.id == objective.id
     assert 1e4 / (resolution[0] / resolution[1]) == pytest.approx(0.345, rel=1e-5)
+
+
+def test_the_quality_of_each_field_is_told_in_the_schemas_own_places():
+    xml = ome_xml((10, 10), DESCRIBED)
+    ome_types.validate_xml(xml)
+    ome = ome_types.from_xml(xml)
+    (image,), (microscope,) = ome.images, [one.microscope for one in ome.instruments]
+    assert image.acquisition_date == DESCRIBED.scanned_at
+    assert microscope.serial_number == "SN-7"
+    (totals,), (table,) = ome.structured_annotations.map_annotations, ome.structured_annotations.comment_annotations
+    assert {pair.k: pair.value for pair in totals.value.ms}["fields_empty"] == "1"
+    rows = list(csv.DictReader(io.StringIO(table.value)))
+    assert [int(row["field"]) for row in rows] == [field.field for field in DESCRIBED.fields]
+    assert float(rows[0]["seam_residual_um"]) == DESCRIBED.fields[0].seam_residual_um
+    assert {ref.id for ref in image.annotation_refs} == {totals.id, table.id}
+
+
+def test_the_colour_profile_is_in_every_level(tmp_path):
+    with Pyramid(level_shapes(SHAPE), tmp_path) as pyramid:
+        pyramid.build(source_of(picture()))
+        write_ome_tiff(tmp_path / "a.ome.tif", pyramid, DESCRIBED)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tiff:
+        ome_types.validate_xml(tiff.ome_metadata.encode())
+        for level in tiff.series[0].levels:
+            assert level.pages[0].tags["InterColorProfile"].value == DESCRIBED.icc_profile
 
 
 @pytest.mark.parametrize(("index", "name"), [(1.0, "Air"), (1.333, "Water"), (1.47, "Glycerol"), (1.515, "Oil")])

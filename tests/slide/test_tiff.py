@@ -11,51 +11,13 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from PIL import ImageCms
+from described import DESCRIPTION, SRGB
 
 from parfocal.errors import FileError
-from parfocal.slide.description import SlideDescription
 from parfocal.slide.pyramid import Pyramid, level_shapes
-from parfocal.slide.quality import FieldQuality
 from parfocal.slide.tiff import write_tiff
 
 SHAPE = (1100, 1500)
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-FIELD = FieldQuality(
-    field=0,
-    row=0,
-    column=0,
-    mosaic_x_px=0.0,
-    mosaic_y_px=0.0,
-    stage_x_um=0.0,
-    stage_y_um=0.0,
-    stage_z_um=1.0,
-    verdict="focused",
-    focus_um=1.0,
-    focus_sd_um=0.2,
-    focus_source="measured",
-    score=None,
-    images=1,
-    attempt=1,
-    seams=2,
-    seams_accepted=2,
-    seam_residual_px=0.5,
-    seam_residual_um=0.1725,
-    island=0,
-)
-DESCRIPTION = SlideDescription(
-    name="smear 7 µ 🔬",
-    instrument="simulated-20x",
-    pixel_size_um=0.345,
-    magnification=20,
-    na=0.75,
-    immersion_index=1.0,
-    creator="Parfocal 0.1.0",
-    serial_number="SN-7",
-    scanned_at=datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC),
-    icc_profile=SRGB,
-    fields=(FIELD, replace(FIELD, field=1, verdict="empty", seam_residual_um=None)),
-)
 
 
 def picture():
@@ -130,7 +92,7 @@ def test_the_image_description_sums_the_slide_up(slide_path):
     assert told["name"] == DESCRIPTION.name
     assert (told["magnification"], told["na"], told["jpeg_quality"]) == (20, 0.75, 85)
     assert (told["serial_number"], told["scanned_at"]) == ("SN-7", "2026-03-04T05:06:07+00:00")
-    assert (told["fields"], told["verdicts"]) == (2, {"empty": 1, "focused": 1})
+    assert (told["fields"], told["fields_empty"], told["fields_focused"]) == (2, 1, 1)
     assert (told["islands"], told["seam_residual_max_um"]) == (1, 0.1725)
 
 

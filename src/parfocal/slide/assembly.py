@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -47,19 +46,18 @@ class Assembly:
         return position_errors(self.registration, np.array(true_um)[:, :2], pixel_um, judged)
 
 
-def assemble(folder: Path, progress: Progress | None = None) -> Assembly:
+def assemble(fields: FieldsFolder, progress: Progress | None = None) -> Assembly:
     """Read, register and describe the fields of a scan.
 
     Args:
-        folder: the fields folder, of a scan that has ended in whatever way.
+        fields: of a scan that has ended in whatever way.
         progress: called with (what is being done, how many are done, how many there are).
 
     Raises:
         FileError: if the folder holds no fields, or a frame cannot be read.
     """
-    fields = FieldsFolder(folder)
     if not fields.records:
-        raise FileError(f"{folder}: holds 0 fields, at least 1 is needed")
+        raise FileError(f"{fields.path}: holds 0 fields, at least 1 is needed")
     flat = estimate_flatfield(fields)
     registration = registered(fields, flat, progress)
     mosaic = Mosaic(fields, flat, registration.mosaic_xy_px)

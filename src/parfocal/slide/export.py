@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
 
-from parfocal.errors import FileError, SettingsError
+from parfocal.errors import SettingsError
 from parfocal.slide.assembly import Assembly, assemble
-from parfocal.slide.description import SlideDescription
+from parfocal.slide.description import SlideDescription, describe
+from parfocal.slide.destinations import Destinations, Format, destinations
+from parfocal.slide.dicom import write_dicom
 from parfocal.slide.durable import all_written_aside
+from parfocal.slide.dzi import write_dzi
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.ome_tiff import write_ome_tiff
-from parfocal.slide.privacy import deidentify as _deidentify
+from parfocal.slide.ome_zarr import ome_zarr_aside
+from parfocal.slide.privacy import deidentify as stripped_of
 from parfocal.slide.pyramid import JPEG_QUALITY, Pyramid, level_shapes
+from parfocal.slide.quality_files import write_tables
 from parfocal.slide.registration import Progress
 from parfocal.slide.tiff import write_tiff
 
-Format = Literal["ome-tiff", "tiff"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-
-_SUFFIXES: dict[Format, tuple[str, ...]] = {"ome-tiff": (".ome.tif", ".ome.tiff"), "tiff": (".tif", ".tiff")}
-_NOT_IN_NAMES = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
-_LONGEST_NAME = 100
+_Writer = Callable[[Path, Pyramid, SlideDescription], None]
+_JPEG_WRITERS: dict[Format, _Writer] = {
+    "ome-tiff": write_ome_tiff,
+    "tiff": write_tiff,
+    "dicom": write_dicom,
+    "dzi": write_dzi,
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class ExportResult:
         assembly: what it was made from.
         description: what was written into the files.
         stripped: names of what was left out on purpose.
-        paths: of each format.
+        destinations: where each format lies.
         shapes: (Y, X) of each level in px.
         quality: of the JPEGs.
     """
@@ -43,18 +49,19 @@ class ExportResult:
     assembly: Assembly
     description: SlideDescription
     stripped: tuple[str, ...]
-    paths: dict[Format, Path]
+    destinations: Destinations
     shapes: tuple[tuple[int, int], ...]
     quality: int
 
 
 def export(
     folder: Path,
-    out: Path,
+    out: str | Path,
     formats: Sequence[Format],
     *,
     quality: int = JPEG_QUALITY,
     overwrite: bool = False,
+    identified: bool = False,
     deidentify: bool = False,
     progress: Progress | None = None,
 ) -> ExportResult:
@@ -62,57 +69,52 @@ def export(
 
     Args:
         folder: the fields folder, of a scan that has ended in whatever way.
-        out: with one format, the file, or a folder to put it into under the slide's name; else the folder.
+        out: where to (see `destinations`).
         formats: which ones.
         quality: of the JPEGs, 1 to 100.
         overwrite: whether an earlier export may be replaced.
-        deidentify: leave out label, overview, times and serial numbers.
+        identified: name the slide by its id, where it has one, instead of a pseudonym.
+        deidentify: leave out label, overview, times and serial numbers too (see `privacy`).
         progress: called with (what is being done, how many are done, how many there are).
 
     Raises:
         SettingsError: if there is nothing to write, or the quality is not possible.
         FileError: if a frame is missing or damaged, the result is there already, or it cannot be written.
     """
-    if not formats:
-        raise SettingsError(f"no format is given: {', '.join(FORMATS)}")
-    made = assemble(folder, progress)
-    description, stripped = _deidentify(made.description) if deidentify else (made.description, ())
-    paths = destinations(out, formats, file_name(description.name))
-    if not overwrite:
-        refuse_what_is_there(paths)
+    if identified and deidentify:
+        raise SettingsError("a slide is either named by its id, or de-identified")
+    fields = FieldsFolder(folder)
+    places = destinations(out, formats, describe(fields, identified=identified).name)
+    places.check(overwrite=overwrite)
     with ExitStack() as stack:
-        aside = stack.enter_context(all_written_aside(_folder_of(paths)))
+        aside = stack.enter_context(all_written_aside(places.folder))  # first: it may not be writable
+        made = assemble(fields, progress)
+        described = describe(fields, made.description.fields, identified=identified)
+        description, stripped = stripped_of(described) if deidentify else (described, ())
         pyramid = stack.enter_context(Pyramid(level_shapes(made.mosaic.shape), aside, quality=quality))
-        pyramid.build(made.mosaic.block, progress)
-        for done, (kind, path) in enumerate(paths.items(), start=1):
-            _WRITERS[kind](aside / path.name, pyramid, description)
+        writers = _JPEG_WRITERS | ({"dicom": partial(write_dicom, random_uids=True)} if deidentify else {})
+        _write(pyramid, made, description, places, aside, writers, progress)
+    return ExportResult(made, description, stripped, places, pyramid.shapes, quality)
+
+
+def _write(
+    pyramid: Pyramid,
+    made: Assembly,
+    description: SlideDescription,
+    places: Destinations,
+    aside: Path,
+    writers: dict[Format, _Writer],
+    progress: Progress | None,
+) -> None:
+    """The one pass, and what is made of its tiles."""
+    zarr = places.url or (aside / places.paths["ome-zarr"].name if "ome-zarr" in places.paths else None)
+    jpegs = {kind: path for kind, path in places.paths.items() if kind in writers}
+    with ExitStack() as stack:
+        consumer = stack.enter_context(ome_zarr_aside(zarr, pyramid, description)) if zarr else None
+        pyramid.build(made.mosaic.block, progress, consumer)
+        for done, (kind, path) in enumerate(jpegs.items(), start=1):
+            writers[kind](aside / path.name, pyramid, description)
             if progress:
-                progress("writing", done, len(paths))
-    return ExportResult(made, description, stripped, paths, pyramid.shapes, quality)
-
-
-_WRITERS = {"ome-tiff": write_ome_tiff, "tiff": write_tiff}
-
-
-def destinations(out: Path, formats: Sequence[Format], name: str) -> dict[Format, Path]:
-    """Where each format goes: a single one to `out` itself if that is named like its files, else into the folder."""
-    if len(formats) == 1 and out.name.lower().endswith(_SUFFIXES[formats[0]]) and not out.is_dir():
-        return {formats[0]: out}
-    return {kind: out / (name + _SUFFIXES[kind][0]) for kind in formats}
-
-
-def file_name(name: str) -> str:
-    """A slide's name, fit for a file: as it is, but for characters that some file system does not take."""
-    return _NOT_IN_NAMES.sub("-", name).strip(" .-")[:_LONGEST_NAME] or "slide"
-
-
-def refuse_what_is_there(paths: dict[Format, Path]) -> None:
-    """Raise FileError if any of the results is there already."""
-    for path in paths.values():
-        if path.exists():
-            raise FileError(f"{path}: is there already; --overwrite replaces it")
-
-
-def _folder_of(paths: dict[Format, Path]) -> Path:
-    (folder,) = {path.parent for path in paths.values()}
-    return folder
+                progress("writing", done, len(jpegs))
+        if places.paths:
+            write_tables(aside, description.fields, f"{places.stem}.quality")

@@ -10,11 +10,15 @@ import tifffile
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.durable import written_aside
 from parfocal.slide.pyramid import Pyramid
-from parfocal.slide.tiff import level_settings
+from parfocal.slide.quality_files import to_csv
+from parfocal.slide.tiff import level_settings, quality_summary
 
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+
+SUMMARY_NAMESPACE = "parfocal/quality-summary"
+TABLE_NAMESPACE = "parfocal/quality-table.csv"
 
 _IMMERSIONS = ((1.1, "Air"), (1.40, "Water"), (1.50, "Glycerol"), (1.60, "Oil"))
 
@@ -25,7 +29,7 @@ def write_ome_tiff(path: Path, pyramid: Pyramid, description: SlideDescription) 
     Args:
         path: of the file, `*.ome.tif`.
         pyramid: all tiles, built.
-        description: for the OME-XML and the resolution tags.
+        description: for the OME-XML, the resolution tags and the ICC profile.
 
     Raises:
         FileError: if the file cannot be written.
@@ -54,7 +58,9 @@ def ome_xml(shape: tuple[int, int], description: SlideDescription) -> bytes:
         },
     )
     instrument = ElementTree.SubElement(root, "Instrument", ID="Instrument:0")
-    ElementTree.SubElement(instrument, "Microscope", Model=description.instrument)
+    microscope = ElementTree.SubElement(instrument, "Microscope", Model=description.instrument)
+    if description.serial_number:
+        microscope.set("SerialNumber", description.serial_number)
     ElementTree.SubElement(
         instrument,
         "Objective",
@@ -64,6 +70,8 @@ def ome_xml(shape: tuple[int, int], description: SlideDescription) -> bytes:
         Immersion=_immersion(description.immersion_index),
     )
     image = ElementTree.SubElement(root, "Image", ID="Image:0", Name=description.name)
+    if description.scanned_at is not None:
+        ElementTree.SubElement(image, "AcquisitionDate").text = description.scanned_at.isoformat(timespec="seconds")
     ElementTree.SubElement(image, "InstrumentRef", ID="Instrument:0")
     ElementTree.SubElement(
         image, "ObjectiveSettings", ID="Objective:0:0", RefractiveIndex=f"{description.immersion_index:g}"
@@ -89,7 +97,22 @@ def ome_xml(shape: tuple[int, int], description: SlideDescription) -> bytes:
     )
     ElementTree.SubElement(pixels, "Channel", ID="Channel:0:0", SamplesPerPixel="3")
     ElementTree.SubElement(pixels, "TiffData", IFD="0", PlaneCount="1")
+    if description.fields:
+        _annotate(root, image, description)
     return bytes(ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
+
+
+def _annotate(root: ElementTree.Element, image: ElementTree.Element, description: SlideDescription) -> None:
+    """The quality table: its summary as names and values, which viewers show, and all of it as CSV."""
+    annotations = ElementTree.SubElement(root, "StructuredAnnotations")
+    totals = ElementTree.SubElement(annotations, "MapAnnotation", ID="Annotation:0", Namespace=SUMMARY_NAMESPACE)
+    pairs = ElementTree.SubElement(totals, "Value")
+    for name, value in quality_summary(description.fields).items():
+        ElementTree.SubElement(pairs, "M", K=name).text = str(value)
+    table = ElementTree.SubElement(annotations, "CommentAnnotation", ID="Annotation:1", Namespace=TABLE_NAMESPACE)
+    ElementTree.SubElement(table, "Value").text = to_csv(description.fields)
+    for number in (0, 1):
+        ElementTree.SubElement(image, "AnnotationRef", ID=f"Annotation:{number}")
 
 
 def _immersion(index: float) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parfocal.slide.assembly import assemble
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
@@ -57,7 +58,7 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
     Raises:
         FileError: if the folder holds no fields, a frame cannot be read, or the result cannot be written.
     """
-    made = assemble(folder, progress)
+    made = assemble(FieldsFolder(folder), progress)
     fields, registration = made.fields, made.registration
     slide_path, overview_path = fields.path / SLIDE_FILE, fields.path / OVERVIEW_FILE
     with Pyramid(level_shapes(made.mosaic.shape), fields.path) as pyramid:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tifffile
 
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.durable import written_aside
+from parfocal.slide.fields import Verdict
 from parfocal.slide.pyramid import SUBSAMPLING, TILE_PX, Pyramid
+from parfocal.slide.quality import FieldQuality
 
 
 def write_tiff(path: Path, pyramid: Pyramid, description: SlideDescription) -> None:
@@ -58,7 +60,6 @@ def level_settings(pyramid: Pyramid, level: int, description: SlideDescription) 
 
 def summary(description: SlideDescription, pyramid: Pyramid) -> dict[str, Any]:
     """The description without the table of fields, as JSON values."""
-    fields = description.fields
     values: dict[str, Any] = {
         "format": "parfocal-slide-1",
         "name": description.name,
@@ -71,12 +72,19 @@ def summary(description: SlideDescription, pyramid: Pyramid) -> dict[str, Any]:
         "immersion_index": description.immersion_index,
         "jpeg_quality": pyramid.quality,
     }
-    if fields:
-        residuals = [field.seam_residual_um for field in fields if field.seam_residual_um is not None]
-        values |= {
-            "fields": len(fields),
-            "verdicts": dict(sorted(Counter(field.verdict for field in fields).items())),
-            "islands": max(field.island for field in fields) + 1,
-            "seam_residual_max_um": max(residuals) if residuals else None,
-        }
+    values |= quality_summary(description.fields)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def quality_summary(fields: tuple[FieldQuality, ...]) -> dict[str, Any]:
+    """The quality table in a few names and values; empty without fields."""
+    if not fields:
+        return {}
+    verdicts = Counter(field.verdict for field in fields)
+    residuals = [field.seam_residual_um for field in fields if field.seam_residual_um is not None]
+    return {
+        "fields": len(fields),
+        **{f"fields_{verdict}": verdicts[verdict] for verdict in get_args(Verdict)},
+        "islands": max(field.island for field in fields) + 1,
+        **({"seam_residual_max_um": max(residuals)} if residuals else {}),
+    }

@@ -1,0 +1,79 @@
+"""Deep Zoom Image: a descriptor, and a folder with one JPEG for each tile, which a web server can serve as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+
+from parfocal.slide.description import SlideDescription
+from parfocal.slide.durable import all_written_aside, cannot
+from parfocal.slide.fields import Frame
+from parfocal.slide.pyramid import TILE_PX, Pyramid, encode_jpeg
+from parfocal.slide.quality_files import write_tables
+
+NAMESPACE = "http://schemas.microsoft.com/deepzoom/2008"
+
+
+def write_dzi(path: Path, pyramid: Pyramid, description: SlideDescription) -> None:
+    """Write `NAME.dzi`, the tiles in `NAME_files/LEVEL/COLUMN_ROW.jpg`, and the quality table beside them.
+
+    Level n is at most 2ⁿ px long; tiles do not overlap, and those at the right and bottom edge are smaller.
+
+    Args:
+        path: of the descriptor, `*.dzi`.
+        pyramid: all tiles, built.
+        description: for the quality table.
+
+    Raises:
+        FileError: if a file cannot be written; nothing is left under the final names.
+    """
+    with all_written_aside(path.parent) as aside:
+        folder = aside / f"{path.stem}_files"
+        try:
+            (aside / path.name).write_bytes(_descriptor(pyramid.shapes[0]))
+            for (level, row, column), encoded in _tiles(pyramid):
+                if column == row == 0:
+                    (folder / str(level)).mkdir(parents=True)
+                (folder / str(level) / f"{column}_{row}.jpg").write_bytes(encoded)
+        except OSError as error:
+            raise cannot("write", path, error) from error
+        if description.fields:
+            write_tables(folder, description.fields)
+
+
+def _descriptor(shape: tuple[int, int]) -> bytes:
+    root = ElementTree.Element("Image", {"xmlns": NAMESPACE, "Format": "jpg", "Overlap": "0", "TileSize": str(TILE_PX)})
+    ElementTree.SubElement(root, "Size", Width=str(shape[1]), Height=str(shape[0]))
+    return bytes(ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
+
+
+def _tiles(pyramid: Pyramid) -> Iterator[tuple[tuple[int, int, int], bytes]]:
+    """((level, row, column), JPEG) in Deep Zoom's numbers, in which level 0 is one pixel."""
+    largest = math.ceil(math.log2(max(pyramid.shapes[0])))
+    for level in range(len(pyramid.shapes)):
+        rows, columns = pyramid.grid(level)
+        for row in range(rows):
+            for column in range(columns):
+                yield (largest - level, row, column), pyramid.cropped(level, row, column)
+    for level in range(largest - len(pyramid.shapes), -1, -1):
+        picture = _shrunk(pyramid.smallest, 2 ** (largest - len(pyramid.shapes) + 1 - level))
+        for row, y in enumerate(range(0, picture.shape[0], TILE_PX)):
+            for column, x in enumerate(range(0, picture.shape[1], TILE_PX)):
+                part = np.ascontiguousarray(picture[y : y + TILE_PX, x : x + TILE_PX])
+                yield (level, row, column), encode_jpeg(part, pyramid.quality)
+
+
+def _shrunk(picture: Frame, factor: int) -> Frame:
+    """A `factor`-th of the size, rounded up; every pixel the mean of those that it covers, fewer at the far edges."""
+    height, width = picture.shape[:2]
+    pad = ((0, -height % factor), (0, -width % factor))
+    whole = np.pad(picture.astype(np.float32), (*pad, (0, 0)))
+    inside = np.pad(np.ones((height, width), np.float32), pad)
+    size = (whole.shape[1] // factor, whole.shape[0] // factor)
+    means, shares = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (whole, inside))
+    return np.asarray(np.round(means / shares[..., None]), np.uint8)
