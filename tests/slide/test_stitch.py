@@ -67,6 +67,7 @@ def test_nothing_but_the_results_is_left(result, scan):
         "slide.ome.tif",
         "overview.jpg",
         "registration.json",
+        "seams.png",
     }
 
 

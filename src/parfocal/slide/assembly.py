@@ -11,9 +11,10 @@ from parfocal.slide.description import SlideDescription, describe
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import estimate_flatfield
 from parfocal.slide.mosaic import Mosaic
+from parfocal.slide.positions import position_errors, tied_errors
 from parfocal.slide.quality import field_table
 from parfocal.slide.registered import registered
-from parfocal.slide.registration import Progress, Registration, position_errors
+from parfocal.slide.seams import Progress, Registration
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,19 @@ class Assembly:
         """(rms, largest) distance in px to the true positions, less one translation; None where nobody knows them.
 
         Args:
-            tied: of the fields that accepted seams tie into one piece; else of all.
+            tied: of the fields that accepted seams tie to others, each island less its own translation; else of all.
         """
         true_um = [record.true_stage_um for record in self.fields.records if record.true_stage_um is not None]
         if len(true_um) != len(self.fields.records):
             return None, None
-        judged = self.registration.largest if tied else None
-        pixel_um = self.fields.header.pixel_size_um
-        return position_errors(self.registration, np.array(true_um)[:, :2], pixel_um, judged)
+        errors = tied_errors if tied else position_errors
+        return errors(self.registration, np.array(true_um)[:, :2], self.fields.header.pixel_size_um)
+
+    @property
+    def islands(self) -> int:
+        """Pieces that hold at least one field that is not empty, and that no accepted seam ties to another."""
+        full = [record.verdict != "empty" for record in self.fields.records]
+        return len(set(self.registration.islands[np.array(full, bool)].tolist()))
 
 
 def assemble(fields: FieldsFolder, progress: Progress | None = None) -> Assembly:

@@ -138,3 +138,25 @@ def position_errors(
     difference = (registration.mosaic_xy_px - true_xy_um / pixel_size_um)[chosen]
     distance = np.hypot(*(difference - difference.mean(axis=0)).T)
     return float(np.sqrt((distance**2).mean())), float(distance.max())
+
+
+def tied_errors(
+    registration: Registration, true_xy_um: NDArray[np.float64], pixel_size_um: float
+) -> tuple[float, float]:
+    """Root mean square and largest distance in px to the true positions, of all fields that a seam ties to another.
+
+    Each island is judged after removing its own translation: between islands there is no picture to go by.
+
+    Args:
+        registration: what was found.
+        true_xy_um: (N, 2) true stage positions in µm, in the order of the records.
+        pixel_size_um: size of a pixel in µm.
+    """
+    islands = registration.islands
+    squares = [0.0]
+    for island in np.flatnonzero(np.bincount(islands) > 1):
+        chosen = islands == island
+        difference = registration.mosaic_xy_px[chosen] - true_xy_um[chosen] / pixel_size_um
+        squares.extend(((difference - difference.mean(axis=0)) ** 2).sum(axis=1).tolist())
+    tied = squares[1:] or squares
+    return float(np.sqrt(np.mean(tied))), float(np.sqrt(max(tied)))

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parfocal.slide.assembly import assemble
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields import SEAMS_PICTURE, FieldsFolder
 from parfocal.slide.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
-from parfocal.slide.registration import Progress
+from parfocal.slide.seam_picture import draw_seams
+from parfocal.slide.seams import Progress
 
 SLIDE_FILE = "slide.ome.tif"
 OVERVIEW_FILE = "overview.jpg"
@@ -29,11 +30,12 @@ class StitchResult:
         registered: how many of them accepted seams tie into one piece.
         seams: pairs of neighbours that were compared.
         accepted: pairs whose measured shift was used.
-        rms_error_px: root mean square distance of the registered fields to their true positions after removing one
-            global translation, in px; None where the truth is not known. Fields that no picture ties lie where the
-            stage said, and do not count.
+        rms_error_px: root mean square distance of the fields that seams tie to others to their true positions, each
+            island less its own translation, in px; None where the truth is not known. Fields that no picture ties lie
+            where the stage said, and do not count.
         max_error_px: the largest such distance.
-        rms_error_all_px: the same as `rms_error_px`, over all fields.
+        rms_error_all_px: the same over all fields, less one translation.
+        islands: pieces with at least one field that is not empty, placed against each other by the stage alone.
     """
 
     slide_path: Path
@@ -46,10 +48,11 @@ class StitchResult:
     rms_error_px: float | None
     max_error_px: float | None
     rms_error_all_px: float | None
+    islands: int
 
 
 def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
-    """Make `slide.ome.tif` and `overview.jpg` in a fields folder. An earlier result is replaced.
+    """Make `slide.ome.tif`, `overview.jpg` and `seams.png` in a fields folder. An earlier result is replaced.
 
     Args:
         folder: the fields folder, of a scan that has ended in whatever way.
@@ -66,6 +69,7 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
         write_ome_tiff(slide_path, pyramid, made.description)
     with Slide.open(slide_path) as slide:
         write_overview(slide, overview_path)
+    draw_seams(fields, registration, fields.path / SEAMS_PICTURE)
     rms_error_px, max_error_px = made.errors(tied=True)
     return StitchResult(
         slide_path=slide_path,
@@ -78,4 +82,5 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
         rms_error_px=rms_error_px,
         max_error_px=max_error_px,
         rms_error_all_px=made.errors(tied=False)[0],
+        islands=made.islands,
     )
