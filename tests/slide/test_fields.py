@@ -379,3 +379,27 @@ class TestReopened:
         read = FieldsFolder(folder)
         with pytest.raises(FileError, match="last line is torn"):
             FieldsWriter.reopen(read)
+
+
+@pytest.mark.parametrize("frame_format", ["jpg", "png"])
+def test_a_small_frame_is_the_means_of_blocks(tmp_path, frame_format):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(30, 220, (6, 9, 3)).astype(np.uint8)
+    picture = np.pad(coarse.repeat(8, axis=0).repeat(8, axis=1), ((0, 5), (0, 3), (0, 0)), mode="edge")
+    header = replace(HEADER, frame_shape=(53, 75))
+    with FieldsWriter(tmp_path / "scan", header, frame_format=frame_format) as writer:
+        writer.put(record(0), picture)
+    folder = FieldsFolder(tmp_path / "scan")
+    small = folder.small(folder.records[0])
+    assert small.shape == (6, 9, 3)
+    assert np.abs(small.astype(int) - coarse).max() <= (4 if frame_format == "jpg" else 0)
+
+
+def test_a_small_frame_that_is_cut_short_is_refused_too(tmp_path):
+    with FieldsWriter(tmp_path / "scan", HEADER) as writer:
+        writer.put(record(0), frame())
+    folder = FieldsFolder(tmp_path / "scan")
+    path = folder.path / folder.records[0].file
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(FileError, match="cut short"):
+        folder.small(folder.records[0])

@@ -68,6 +68,7 @@ def test_nothing_but_the_results_is_left(result, scan):
         "overview.jpg",
         "registration.json",
         "seams.png",
+        "light.json",
     }
 
 

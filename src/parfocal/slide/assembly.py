@@ -10,6 +10,7 @@ from parfocal.errors import FileError
 from parfocal.slide.description import SlideDescription, describe
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import estimate_flatfield
+from parfocal.slide.light import Light, measure_light, write_light
 from parfocal.slide.mosaic import Mosaic
 from parfocal.slide.positions import position_errors, tied_errors
 from parfocal.slide.quality import field_table
@@ -24,12 +25,14 @@ class Assembly:
     Attributes:
         fields: the scan.
         registration: where each field lies.
+        light: what its frames are evened out by.
         mosaic: any block of the whole.
         description: what the slide says about itself.
     """
 
     fields: FieldsFolder
     registration: Registration
+    light: Light
     mosaic: Mosaic
     description: SlideDescription
 
@@ -66,5 +69,7 @@ def assemble(fields: FieldsFolder, progress: Progress | None = None) -> Assembly
         raise FileError(f"{fields.path}: holds 0 fields, at least 1 is needed")
     flat = estimate_flatfield(fields)
     registration = registered(fields, flat, progress)
-    mosaic = Mosaic(fields, flat, registration.mosaic_xy_px)
-    return Assembly(fields, registration, mosaic, describe(fields, field_table(fields, registration)))
+    light = measure_light(fields, flat, registration, progress)
+    write_light(fields.path, light)
+    mosaic = Mosaic(fields, light, registration.mosaic_xy_px)
+    return Assembly(fields, registration, light, mosaic, describe(fields, field_table(fields, registration)))

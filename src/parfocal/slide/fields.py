@@ -45,6 +45,7 @@ LABEL_FILE = "label.png"
 REGISTRATION_FILE = "registration.json"
 SEAMS_PICTURE = "seams.png"
 SCORES_FILE = "scores.json"
+LIGHT_FILE = "light.json"
 RESULT_FILES = (
     "slide.ome.tif",
     "overview.jpg",
@@ -55,10 +56,14 @@ RESULT_FILES = (
     "quality.parquet",
     "quality.csv",
     SCORES_FILE,
+    LIGHT_FILE,
     REGISTRATION_FILE,
     SEAMS_PICTURE,
 )
 """What later steps write beside the fields; a new scan into the same folder replaces them too."""
+
+SMALL = 8
+"""How many px of a frame one px of `FieldsFolder.small` is the mean of, along x and along y."""
 
 _QUEUE_DEPTH = 8
 _LONGEST_ID = 64  # what DICOM's long strings hold
@@ -351,6 +356,27 @@ class FieldsFolder:
         Raises:
             FileError: if the file is missing, truncated, no image, of another shape, or outside the folder.
         """
+        return self._decoded(record, cv2.IMREAD_COLOR_RGB, self.header.frame_shape)
+
+    def small(self, record: FieldRecord) -> Frame:
+        """Means of whole blocks of 8 × 8 px of a kept frame: uint8 (Y // 8, X // 8, 3), RGB; a JPEG's cost little.
+
+        Raises:
+            FileError: as `frame`; or if the frames are smaller than a block.
+        """
+        height, width = (length // SMALL for length in self.header.frame_shape)
+        if min(height, width) < 1:
+            raise FileError(
+                f"{self.path}: frames of {self.header.frame_shape} px are smaller than {SMALL} × {SMALL} px"
+            )
+        if Path(record.file).suffix != ".jpg":
+            whole = self.frame(record)[: height * SMALL, : width * SMALL]
+            return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        reduced = tuple(-(-length // SMALL) for length in self.header.frame_shape)
+        image = self._decoded(record, cv2.IMREAD_REDUCED_COLOR_8, (reduced[0], reduced[1]))
+        return np.ascontiguousarray(image[:height, :width, ::-1])
+
+    def _decoded(self, record: FieldRecord, flags: int, shape: tuple[int, int]) -> Frame:
         path = self.path / record.file
         if not record.file or not path.resolve().is_relative_to(self.path.resolve()):
             raise FileError(f"{record.file!r}, the frame of field {record.index}, lies outside {self.path}")
@@ -359,11 +385,11 @@ class FieldsFolder:
             raise FileError(f"{path}: the frame is cut short, after {len(encoded)} bytes")
         if not encoded:
             raise FileError(f"{path}: the frame is empty")
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
         if image is None:
             raise FileError(f"{path}: not an image that can be read")
-        if image.shape[:2] != self.header.frame_shape:
-            raise FileError(f"{path}: frame is {image.shape[:2]} px, the scan's are {self.header.frame_shape} px")
+        if image.shape[:2] != shape:
+            raise FileError(f"{path}: frame is {image.shape[:2]} px, the scan's are {shape} px")
         return np.asarray(image, np.uint8)
 
     def label(self) -> Frame | None:

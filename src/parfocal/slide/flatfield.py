@@ -1,19 +1,20 @@
 """Flat field from the scan's own fields: no empty calibration slide is needed.
 
-Stain only takes light away, so what the brightest places of many fields have in common is the illumination. Per
-channel, the logarithm of a polynomial surface is fitted to block means of all fields by quantile regression: the
-surface that nine tenths of the blocks lie below.
+Where fields are empty, what most of them show is the illumination. Elsewhere stain only takes light away, so what the
+brightest places of many fields have in common is the illumination. Per channel, the logarithm of a polynomial surface
+is fitted to block means of all fields by quantile regression: the surface that nine tenths of the blocks lie below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.slide.fields import FieldsFolder, Frame
+from parfocal.slide.fields import FieldRecord, FieldsFolder, Frame
 
 FlatField = NDArray[np.float32]
 """Relative illumination: float32 (Y, X, 3), mean 1 in each channel."""
@@ -28,6 +29,9 @@ _DARKEST = 0.2  # no correction brightens by more than 1 / 0.2
 _ITERATIONS = 25
 
 
+_FEWEST_EMPTY = 3  # of which dust on one of them is outvoted
+
+
 def estimate_flatfield(folder: FieldsFolder, max_fields: int = 64) -> FlatField:
     """Estimate the relative illumination from the fields of a scan.
 
@@ -36,16 +40,43 @@ def estimate_flatfield(folder: FieldsFolder, max_fields: int = 64) -> FlatField:
         max_fields: at most so many fields are read, spread evenly over the scan.
 
     Returns:
-        float32 (Y, X, 3), mean 1 in each channel, at least 0.2; all ones with fewer than `MIN_FIELDS` fields.
+        float32 (Y, X, 3), mean 1 in each channel, at least 0.2; from the empty fields where there are 3 or more; all
+        ones with fewer than `MIN_FIELDS` fields of which fewer than 3 are empty.
 
     Raises:
         FileError: if a frame cannot be read.
     """
-    count = min(len(folder.records), max_fields)
-    if count < MIN_FIELDS:
+    empty = [record for record in folder.records if record.verdict == "empty"]
+    if len(empty) >= _FEWEST_EMPTY:
+        return fit_empty(folder.frame(record) for record in spread(empty, max_fields))
+    if min(len(folder.records), max_fields) < MIN_FIELDS:
         return np.ones((*folder.header.frame_shape, 3), np.float32)
-    chosen = np.unique(np.linspace(0, len(folder.records) - 1, count).round().astype(int))
-    return fit_flatfield(folder.frame(folder.records[i]) for i in chosen)
+    return fit_flatfield(folder.frame(record) for record in spread(folder.records, max_fields))
+
+
+def spread(records: list[FieldRecord], most: int) -> list[FieldRecord]:
+    """At most so many of the records, evenly from first to last."""
+    places = np.linspace(0, len(records) - 1, min(len(records), most))
+    return [records[i] for i in np.unique(places.round().astype(int))]
+
+
+def fit_empty(frames: Iterable[Frame]) -> FlatField:
+    """Fit the relative illumination to frames that show glass: a polynomial through their median.
+
+    Args:
+        frames: uint8 (Y, X, 3) of one shape, one or more; a few may hold dust.
+
+    Returns:
+        float32 (Y, X, 3), mean 1 in each channel, at least 0.2.
+    """
+    shape, means = (0, 0), []
+    for frame in frames:
+        shape = (frame.shape[0], frame.shape[1])
+        blocks = np.log(np.maximum(_block_means(frame), 1.0))
+        means.append(blocks - np.median(blocks, axis=(0, 1)))
+    middle = np.median(means, axis=0)
+    terms = np.stack([_project(middle[..., channel]) for channel in range(3)], axis=1)
+    return polynomial_flat(terms, shape)
 
 
 def fit_flatfield(frames: Iterable[Frame]) -> FlatField:
@@ -77,6 +108,47 @@ def fit_flatfield(frames: Iterable[Frame]) -> FlatField:
     return np.maximum(flat, np.float32(_DARKEST))
 
 
+def polynomial_terms(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M, terms) of a quartic in x and y at places (M, 2) from -1 to 1 over a frame; without the constant."""
+    along = [np.polynomial.legendre.legvander(places[:, axis], 4) for axis in (0, 1)]
+    return np.stack([along[1][:, i] * along[0][:, j] for i, j in _orders(4)[1:]], axis=1)
+
+
+def polynomial_flat(terms: NDArray[np.float64], shape: tuple[int, int]) -> FlatField:
+    """The flat field whose logarithm is a quartic.
+
+    Args:
+        terms: (terms, 3), of each channel.
+        shape: (Y, X) of a frame in px.
+
+    Returns:
+        float32 (Y, X, 3), mean 1 in each channel, at least 0.2.
+    """
+    rows, columns = _legendre(shape[0], 4), _legendre(shape[1], 4)
+    flat = np.empty((*shape, 3), np.float32)
+    for channel in range(3):
+        surface = np.zeros((5, 5))
+        surface[tuple(np.transpose(_orders(4)[1:]))] = terms[:, channel]
+        flat[..., channel] = np.exp(rows @ surface @ columns.T)
+    flat /= flat.mean(axis=(0, 1))
+    return np.maximum(flat, np.float32(_DARKEST))
+
+
+def log_polynomial(flat: FlatField, channel: int) -> NDArray[np.float64]:
+    """The terms of the quartic nearest to the logarithm of one channel of a flat field."""
+    return _project(np.log(_block_means(flat[..., channel : channel + 1])[..., 0]))
+
+
+def _project(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    height, width = values.shape
+    y, x = np.meshgrid(
+        (np.arange(height) + 0.5) / height * 2 - 1, (np.arange(width) + 0.5) / width * 2 - 1, indexing="ij"
+    )
+    design = polynomial_terms(np.stack([x.ravel(), y.ravel()], axis=1))
+    design = np.hstack([design, np.ones((len(design), 1))])
+    return np.asarray(np.linalg.lstsq(design, values.ravel(), rcond=None)[0][:-1], np.float64)
+
+
 def apply(frame: Frame, flat: FlatField) -> Frame:
     """Divide a frame by the flat field.
 
@@ -90,11 +162,12 @@ def apply(frame: Frame, flat: FlatField) -> Frame:
     return np.asarray(cv2.divide(frame, flat, dtype=cv2.CV_8U), np.uint8)
 
 
-def _block_means(frame: Frame) -> NDArray[np.float64]:
+def _block_means(frame: NDArray[Any]) -> NDArray[np.float64]:
     height, width = frame.shape[:2]
     block = max(1, max(height, width) // _BLOCKS)
     size = (max(1, width // block), max(1, height // block))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+    means = cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+    return np.asarray(means.reshape(*size[::-1], -1))
 
 
 def _legendre(length: int, degree: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from parfocal.slide.fields import FieldsFolder, Frame
 from parfocal.slide.flatfield import FlatField
-from parfocal.slide.flatfield import apply as apply_flatfield
+from parfocal.slide.light import Light
 
 BACKGROUND = 255
 """Grey level where no field lies."""
@@ -36,7 +36,7 @@ class Mosaic:
 
     Args:
         folder: the scan.
-        flat: float32 (Y, X, 3) relative illumination.
+        light: how frames are evened out; float32 (Y, X, 3) is a flat field and nothing else.
         mosaic_xy_px: (N, 2), x and y of each field's top left corner, in the order of the folder's records.
         cache_bytes: memory for decoded frames.
 
@@ -47,7 +47,7 @@ class Mosaic:
     def __init__(
         self,
         folder: FieldsFolder,
-        flat: FlatField,
+        light: Light | FlatField,
         mosaic_xy_px: NDArray[np.float64],
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
@@ -57,8 +57,10 @@ class Mosaic:
         extent = (self._corners + self._size).max(axis=0)
         self.shape = (int(extent[1]), int(extent[0]))
 
+        evened = light if isinstance(light, Light) else Light.of(light)
+
         def frame(index: int) -> Frame:
-            return apply_flatfield(folder.frame(folder.records[index]), flat)
+            return evened.correct(folder.frame(folder.records[index]), index)
 
         self._frame = lru_cache(max(4, cache_bytes // (height * width * 3)))(frame)
 
