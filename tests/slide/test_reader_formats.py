@@ -18,7 +18,9 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.slide.deepzoom import DeepZoom
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.dicom import write_dicom
+from parfocal.slide.dzi import write_dzi
 from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.ome_zarr import ome_zarr_aside
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
 from parfocal.slide.tiff import write_tiff
@@ -62,6 +64,16 @@ def by_parfocal(write, name):
     return make
 
 
+def ome_zarr(folder, pyramid, picture):
+    """Its pixels are taken on their way into the tiles, so it gets a pass of its own."""
+    with (
+        Pyramid(level_shapes(SHAPE), folder) as passing,
+        ome_zarr_aside(folder / "slide 1 🔬.zarr", passing, DESCRIPTION) as consumer,
+    ):
+        passing.build(lambda x, y, width, height: picture[y : y + height, x : x + width], consumer=consumer)
+    return folder / "slide 1 🔬.zarr"
+
+
 def fields_folder(folder, pyramid, picture):
     (folder / "scan.json").write_text("{}")
     write_ome_tiff(folder / "slide.ome.tif", pyramid, DESCRIPTION)
@@ -100,6 +112,8 @@ OWN = {
     "ome-tiff": by_parfocal(write_ome_tiff, "slide 1 🔬.ome.tif"),
     "tiff": by_parfocal(write_tiff, "slide 1 🔬.tif"),
     "dicom": by_parfocal(write_dicom, "slide 1 🔬"),
+    "dzi": by_parfocal(write_dzi, "slide 1 🔬.dzi"),
+    "ome-zarr": ome_zarr,
     "fields": fields_folder,
 }
 OTHERS = {"dzi of another writer": dzi_by_openslide, "ome-zarr of another writer": ome_zarr_by_zarr}

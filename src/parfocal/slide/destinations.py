@@ -73,7 +73,7 @@ class Destinations:
 _OWNED: dict[Format, Callable[[PurePath], bool]] = {
     "dicom": lambda file: file.suffix == ".dcm",
     "ome-zarr": lambda file: file.name == "zarr.json" or "c" in file.parts[1:2],
-    "dzi": lambda file: bool(re.fullmatch(r"\d+/\d+_\d+\.jpg|quality\.(csv|parquet)", file.as_posix())),
+    "dzi": lambda file: bool(re.fullmatch(r"\d+/\d+_\d+\.jpg|slide\.json|quality\.(csv|parquet)", file.as_posix())),
 }
 
 

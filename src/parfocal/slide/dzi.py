@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,19 +16,22 @@ from parfocal.slide.durable import all_written_aside, cannot
 from parfocal.slide.fields import Frame
 from parfocal.slide.pyramid import TILE_PX, Pyramid, encode_jpeg
 from parfocal.slide.quality_files import write_tables
+from parfocal.slide.tiff import summary
 
 NAMESPACE = "http://schemas.microsoft.com/deepzoom/2008"
+SUMMARY_FILE = "slide.json"
 
 
 def write_dzi(path: Path, pyramid: Pyramid, description: SlideDescription) -> None:
-    """Write `NAME.dzi`, the tiles in `NAME_files/LEVEL/COLUMN_ROW.jpg`, and the quality table beside them.
+    """Write `NAME.dzi`, the tiles in `NAME_files/LEVEL/COLUMN_ROW.jpg`, a summary and the quality table.
 
-    Level n is at most 2ⁿ px long; tiles do not overlap, and those at the right and bottom edge are smaller.
+    Level n is at most 2ⁿ px long; tiles do not overlap, and those at the right and bottom edge are smaller. The
+    summary, `slide.json`, says how large a pixel is: the descriptor has no place for it.
 
     Args:
         path: of the descriptor, `*.dzi`.
         pyramid: all tiles, built.
-        description: for the quality table.
+        description: for the quality table and the summary.
 
     Raises:
         FileError: if a file cannot be written; nothing is left under the final names.
@@ -40,6 +44,7 @@ def write_dzi(path: Path, pyramid: Pyramid, description: SlideDescription) -> No
                 if column == row == 0:
                     (folder / str(level)).mkdir(parents=True)
                 (folder / str(level) / f"{column}_{row}.jpg").write_bytes(encoded)
+            (folder / SUMMARY_FILE).write_text(json.dumps(summary(description, pyramid)), encoding="utf-8")
         except OSError as error:
             raise cannot("write", path, error) from error
         if description.fields:

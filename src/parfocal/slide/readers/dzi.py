@@ -15,8 +15,7 @@ from parfocal.slide.readers.own import own_properties
 from parfocal.slide.readers.raster import TiledSlide, downsamples_of
 from parfocal.slide.readers.remote import file_system, read_errors
 
-SUMMARY_FILE = "slide.json"
-"""Beside the levels' folders: what our own writer says of the slide, which the descriptor has no place for."""
+_SUMMARY_FILE = "slide.json"  # beside the levels' folders, by our own writer
 
 
 class DziSlide(TiledSlide):
@@ -54,7 +53,7 @@ class DziSlide(TiledSlide):
 
     def _summary(self) -> str:
         try:
-            return bytes(self._files.cat_file(f"{self._folder}/{SUMMARY_FILE}")).decode("utf-8")
+            return bytes(self._files.cat_file(f"{self._folder}/{_SUMMARY_FILE}")).decode("utf-8")
         except read_errors(ValueError):
             return ""  # of another writer
 
