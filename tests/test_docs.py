@@ -1,7 +1,8 @@
 """The documentation against the program: its commands run, its example runs, and it leaves no command out.
 
 Blocks ```console run in the default tests, ```console slow in the slow ones; of ```console hours only the arguments are
-checked. The commands of a page run in order in one folder, which holds a recorded stack `my-stack`.
+checked. Blocks ```python after run once the page's commands have. The commands of a page run in order in one folder, which holds a recorded stack `my-stack` and a fields folder
+`my-scan`.
 """
 
 import os
@@ -14,10 +15,13 @@ import tomllib
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 import pytest
 
-from parfocal import cli
+from parfocal import __version__, cli
 from parfocal.config import _InstrumentFile, instrument_names, specimen_names
+from parfocal.slide.fields import FieldRecord, FieldsHeader, FieldsWriter
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("**/*.md"), ROOT / "README.md"], key=lambda page: page.as_posix())
@@ -44,10 +48,42 @@ def name_of(page):
     return page.relative_to(ROOT).as_posix()
 
 
+@pytest.fixture(scope="session")
+def scanned(tmp_path_factory):
+    """A fields folder of 2 × 2 fields, cut from one picture; not to be changed."""
+    height, width, step_x, step_y, pixel_um = 240, 320, 256, 192, 0.345
+    noise = np.random.default_rng(1).normal(0, 1, (height + step_y, width + step_x, 3))
+    picture = np.clip(150 + 120 * cv2.GaussianBlur(noise, (0, 0), 1.5), 0, 255).astype(np.uint8)
+    header = FieldsHeader(
+        version=__version__,
+        seed=1,
+        microscope="simulated-20x",
+        specimen="blood-smear",
+        pixel_size_um=pixel_um,
+        frame_shape=(height, width),
+        magnification=20,
+        na=0.75,
+        immersion_index=1.0,
+        depth_of_field_um=1.21,
+        rows=2,
+        columns=2,
+        overlap=0.2,
+    )
+    path = tmp_path_factory.mktemp("scanned") / "my-scan"
+    with FieldsWriter(path, header) as writer:
+        for index, (row, column) in enumerate(((0, 0), (0, 1), (1, 1), (1, 0))):
+            x, y = column * step_x, row * step_y
+            centre_um = ((x + width / 2) * pixel_um, (y + height / 2) * pixel_um)
+            record = FieldRecord(index, row, column, *centre_um, 0.0, "focused", 2)
+            writer.put(record, picture[y : y + height, x : x + width])
+    return path
+
+
 @pytest.fixture
-def folder(tmp_path, recorded_stack):
+def folder(tmp_path, recorded_stack, scanned):
     """Where a page's commands run."""
     shutil.copytree(recorded_stack, tmp_path / "my-stack")
+    shutil.copytree(scanned, tmp_path / "my-scan")
     (instrument,) = blocks(ROOT / "docs" / "instruments.md", "toml")
     (tmp_path / "my-microscope.toml").write_text(instrument, encoding="utf-8")
     return tmp_path
@@ -69,6 +105,8 @@ def run_page(page, folder, *infos):
 @pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
 def test_commands_of_the_documentation_run(page, folder, network):
     run_page(page, folder, "console")
+    for example in blocks(page, "python after"):
+        run([sys.executable, "-c", example], folder)
 
 
 @pytest.mark.slow

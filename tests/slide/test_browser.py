@@ -1,4 +1,4 @@
-"""OpenSeadragon in a headless browser shows the right part of a slide, by exported tiles and by tiles made on demand."""
+"""OpenSeadragon in a headless browser shows the right part of a slide, by exported tiles and tiles made on demand."""
 
 from __future__ import annotations
 
