@@ -1,8 +1,8 @@
 """The documentation against the program: its commands run, its example runs, and it leaves no command out.
 
 Blocks ```console run in the default tests, ```console slow in the slow ones; of ```console hours only the arguments are
-checked. Blocks ```python after run once the page's commands have. The commands of a page run in order in one folder, which holds a recorded stack `my-stack` and a fields folder
-`my-scan`.
+checked. Blocks ```python after run once the page's commands have. The commands of a page run in order in one folder,
+which holds a recorded stack `my-stack` and a fields folder `my-scan`.
 """
 
 import os
