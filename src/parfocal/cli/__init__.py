@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from parfocal import __version__
-from parfocal.cli import calibrating, collecting, exporting, measuring, network, scanning, stacks
+from parfocal.cli import calibrating, collecting, exporting, measuring, network, quality, scanning, stacks
 from parfocal.errors import InputError, ParfocalError
 
 EXIT_BAD_INPUT = 2
@@ -56,6 +56,7 @@ for _command in (
     scanning.stitch,
     scanning.info,
     exporting.export,
+    quality.qc,
     calibrating.calibrate,
     collecting.collect,
     stacks.label,
