@@ -109,11 +109,13 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(scan, tmp_path, limi
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        with pytest.raises(FileError, match="cannot write: File too large"):
+        with pytest.raises(FileError, match="cannot write: File too large") as failure:
             export(scan.folder.path, tmp_path, FORMATS, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert everything(tmp_path) == before
+    assert str(tmp_path) in str(failure.value)
+    assert ".part" not in str(failure.value)
 
 
 def test_a_full_disk_leaves_no_new_folder(scan, tmp_path):

@@ -223,6 +223,32 @@ def policies(
         click.echo(as_text(rows))
 
 
+@benchmark.command("export")
+@click.option("--quick", is_flag=True, help="Areas of up to 9,000² px instead of 43,000².")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where to write; 15 GB of room.  [default: the system's]"
+)
+@json_option
+def export(quick: bool, folder: Path | None, as_json: bool) -> None:
+    """Memory and time of an export over generated fields: 15 × 15 mm at 20X, and two smaller areas.
+
+    Peak memory of an export in all formats, by area. For the largest: time of the whole pass beside that of decoding
+    the fields and encoding the tiles, with as many threads; of one format with JPEG tiles beside all four; of OME-Zarr.
+
+    \b
+    Examples:
+      parfocal benchmark export --quick
+      parfocal benchmark export --folder /data --json
+    """
+    import tempfile
+
+    from parfocal.benchmark.exporting import as_text, measure_export
+
+    with terminable(), Bars(quiet=as_json) as bars:
+        costs = measure_export(folder or Path(tempfile.gettempdir()), quick=quick, progress=bars.stitched)
+    click.echo(json.dumps({**costs.to_json(), "version": __version__}, indent=2) if as_json else as_text(costs))
+
+
 @benchmark.command("error-model")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, npz.")
 @click.option("--fields", type=click.IntRange(min=1), default=24, show_default=True, help="Of each of six kinds.")

@@ -65,7 +65,7 @@ def all_written_aside(folder: Path) -> Iterator[Path]:
     """
     made = _make_folders(folder)
     try:
-        with _temporary_folder(folder) as aside:
+        with _temporary_folder(folder) as aside, _final_names(aside, folder):
             yield aside
             _move_in(aside, folder)
     except BaseException:
@@ -90,6 +90,15 @@ def refuse_foreign(folder: Path, owned: Callable[[Path], bool]) -> None:
     for found in folder.rglob("*"):
         if not found.is_dir() and not owned(found.relative_to(folder)):
             raise FileError(f"{folder}: holds {found.relative_to(folder)}, which is no part of what is to be written")
+
+
+@contextmanager
+def _final_names(aside: Path, folder: Path) -> Iterator[None]:
+    """What goes wrong aside is told with the names that the user knows."""
+    try:
+        yield
+    except FileError as error:
+        raise FileError(str(error).replace(str(aside), str(folder))) from error
 
 
 def _make_folders(folder: Path) -> list[Path]:

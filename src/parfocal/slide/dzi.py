@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +20,7 @@ from parfocal.slide.pyramid import TILE_PX, Pyramid, encode_jpeg
 from parfocal.slide.quality_files import write_tables
 from parfocal.slide.tiff import summary
 
+_THREADS = 2
 NAMESPACE = "http://schemas.microsoft.com/deepzoom/2008"
 SUMMARY_FILE = "slide.json"
 
@@ -40,10 +43,7 @@ def write_dzi(path: Path, pyramid: Pyramid, description: SlideDescription) -> No
         folder = aside / f"{path.stem}_files"
         try:
             (aside / path.name).write_bytes(_descriptor(pyramid.shapes[0]))
-            for (level, row, column), encoded in _tiles(pyramid):
-                if column == row == 0:
-                    (folder / str(level)).mkdir(parents=True)
-                (folder / str(level) / f"{column}_{row}.jpg").write_bytes(encoded)
+            _write_levels(folder, pyramid)
             (folder / SUMMARY_FILE).write_text(json.dumps(summary(description, pyramid)), encoding="utf-8")
         except OSError as error:
             raise cannot("write", path, error) from error
@@ -57,20 +57,32 @@ def _descriptor(shape: tuple[int, int]) -> bytes:
     return bytes(ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
 
 
-def _tiles(pyramid: Pyramid) -> Iterator[tuple[tuple[int, int, int], bytes]]:
-    """((level, row, column), JPEG) in Deep Zoom's numbers, in which level 0 is one pixel."""
+def _write_levels(folder: Path, pyramid: Pyramid) -> None:
+    """All tiles, row by row in a few threads: most of the time goes into making files."""
+
+    def write(level: int, row: int, tiles: Iterable[bytes]) -> None:
+        for column, encoded in enumerate(tiles):
+            (folder / str(level) / f"{column}_{row}.jpg").write_bytes(encoded)
+
     largest = math.ceil(math.log2(max(pyramid.shapes[0])))
+    for level in range(largest + 1):
+        (folder / str(level)).mkdir(parents=True)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="deep-zoom") as pool:
+        for _ in pool.map(lambda row: write(*row), _rows(pyramid, largest)):
+            pass
+
+
+def _rows(pyramid: Pyramid, largest: int) -> Iterator[tuple[int, int, Iterable[bytes]]]:
+    """(level, row, its JPEGs) in Deep Zoom's numbers, in which level 0 is one pixel."""
     for level in range(len(pyramid.shapes)):
         rows, columns = pyramid.grid(level)
         for row in range(rows):
-            for column in range(columns):
-                yield (largest - level, row, column), pyramid.cropped(level, row, column)
+            yield largest - level, row, map(partial(pyramid.cropped, level, row), range(columns))
     for level in range(largest - len(pyramid.shapes), -1, -1):
         picture = _shrunk(pyramid.smallest, 2 ** (largest - len(pyramid.shapes) + 1 - level))
         for row, y in enumerate(range(0, picture.shape[0], TILE_PX)):
-            for column, x in enumerate(range(0, picture.shape[1], TILE_PX)):
-                part = np.ascontiguousarray(picture[y : y + TILE_PX, x : x + TILE_PX])
-                yield (level, row, column), encode_jpeg(part, pyramid.quality)
+            parts = (picture[y : y + TILE_PX, x : x + TILE_PX] for x in range(0, picture.shape[1], TILE_PX))
+            yield level, row, [encode_jpeg(np.ascontiguousarray(part), pyramid.quality) for part in parts]
 
 
 def _shrunk(picture: Frame, factor: int) -> Frame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from parfocal.slide.dicom import write_dicom
 from parfocal.slide.durable import all_written_aside
 from parfocal.slide.dzi import write_dzi
 from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.mosaic import Mosaic
 from parfocal.slide.ome_tiff import write_ome_tiff
 from parfocal.slide.ome_zarr import ome_zarr_aside
 from parfocal.slide.privacy import deidentify as stripped_of
@@ -92,29 +94,56 @@ def export(
         described = describe(fields, made.description.fields, identified=identified)
         description, stripped = stripped_of(described) if deidentify else (described, ())
         pyramid = stack.enter_context(Pyramid(level_shapes(made.mosaic.shape), aside, quality=quality))
-        writers = _JPEG_WRITERS | ({"dicom": partial(write_dicom, random_uids=True)} if deidentify else {})
-        _write(pyramid, made, description, places, aside, writers, progress)
+        write_formats(pyramid, made.mosaic, description, places, aside, random_uids=deidentify, progress=progress)
     return ExportResult(made, description, stripped, places, pyramid.shapes, quality)
 
 
-def _write(
+def write_formats(
     pyramid: Pyramid,
-    made: Assembly,
+    mosaic: Mosaic,
     description: SlideDescription,
     places: Destinations,
     aside: Path,
-    writers: dict[Format, _Writer],
-    progress: Progress | None,
+    *,
+    random_uids: bool = False,
+    progress: Progress | None = None,
 ) -> None:
-    """The one pass, and what is made of its tiles."""
+    """The one pass, and what is made of its tiles.
+
+    Args:
+        pyramid: not built yet, of the mosaic's size.
+        mosaic: the pixels.
+        description: what the slide says about itself.
+        places: what to write, under which names.
+        aside: the folder to write it into.
+        random_uids: see `write_dicom`.
+        progress: called with (what is being done, how many are done, how many there are).
+
+    Raises:
+        FileError: if a frame cannot be read, or a file cannot be written.
+    """
+    writers = _JPEG_WRITERS | {"dicom": partial(write_dicom, random_uids=random_uids)}
     zarr = places.url or (aside / places.paths["ome-zarr"].name if "ome-zarr" in places.paths else None)
     jpegs = {kind: path for kind, path in places.paths.items() if kind in writers}
     with ExitStack() as stack:
         consumer = stack.enter_context(ome_zarr_aside(zarr, pyramid, description)) if zarr else None
-        pyramid.build(made.mosaic.block, progress, consumer)
-        for done, (kind, path) in enumerate(jpegs.items(), start=1):
-            writers[kind](aside / path.name, pyramid, description)
-            if progress:
-                progress("writing", done, len(jpegs))
+        pyramid.build(mosaic.block, progress, consumer)
+        _write_jpegs(pyramid, {aside / path.name: writers[kind] for kind, path in jpegs.items()}, description, progress)
         if places.paths:
             write_tables(aside, description.fields, f"{places.stem}.quality")
+
+
+def _write_jpegs(
+    pyramid: Pyramid, writers: dict[Path, _Writer], description: SlideDescription, progress: Progress | None
+) -> None:
+    """All formats at once: one waits for the disk while another one writes. The first that fails ends the others."""
+    with ThreadPoolExecutor(max(1, len(writers)), thread_name_prefix="writing") as pool:
+        futures = [pool.submit(write, path, pyramid, description) for path, write in writers.items()]
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                if progress:
+                    progress("writing", done, len(futures))
+        except BaseException:
+            pyramid.stop()
+            raise

@@ -12,11 +12,12 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -102,6 +103,8 @@ class Pyramid:
     workers: int | None = None
     smallest: Frame = field(init=False, repr=False)
     _places: list[NDArray[np.int64]] = field(init=False, repr=False)  # of each level: (rows, columns, (start, length))
+    _lock: Lock = field(init=False, repr=False, default_factory=Lock)
+    _stopped: bool = field(init=False, repr=False, default=False)
     _cropped: dict[tuple[int, int, int], tuple[int, int]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -170,7 +173,13 @@ class Pyramid:
 
     def tile(self, level: int, row: int, column: int) -> bytes:
         """One encoded tile of 256² px. Where it reaches beyond its level, the level's last pixels are repeated."""
+        if self._stopped:
+            raise CancelledError
         return self._read(*self._places[level][row, column]) or _white(TILE_PX, TILE_PX, self.quality)
+
+    def stop(self) -> None:
+        """Give no tiles any more: whoever still writes them ends with a CancelledError."""
+        self._stopped = True
 
     def cropped(self, level: int, row: int, column: int) -> bytes:
         """The same tile, of only the pixels inside the level."""
@@ -284,8 +293,9 @@ class Pyramid:
     def _read(self, start: int, length: int) -> bytes:
         if not length:
             return b""
-        self._file.seek(int(start))
-        return self._file.read(int(length))
+        with self._lock:  # one file position for all writers
+            self._file.seek(int(start))
+            return self._file.read(int(length))
 
 
 _CHILDREN = ((0, 0), (0, 1), (1, 0), (1, 1))
