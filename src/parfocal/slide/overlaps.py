@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,7 +19,7 @@ Array = NDArray[np.float64]
 
 _CELLS = 8  # at most, along and across an overlap
 _CELL_BLOCKS = 5  # at least, on a side, where there are so many
-_CACHED = 512
+_CACHED, _AHEAD = 512, 32
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,30 @@ def overlap_cells(folder: FieldsFolder, registration: Registration, progress: Pr
     Args:
         folder: the scan.
         registration: of its fields.
-        progress: told about each seam.
+        progress: told about each overlap.
 
     Raises:
         FileError: if a frame cannot be read.
     """
-    small = lru_cache(_CACHED)(lambda index: folder.small(folder.records[index]).astype(np.float32))
+    records, seams = folder.records, registration.seams
+    chosen = [
+        number
+        for number, seam in enumerate(seams)
+        if seam.accepted or all(records[index].verdict == "empty" for index in (seam.a, seam.b))
+    ]
     size = np.array(folder.header.frame_shape[::-1])
     parts = []
-    for number, seam in enumerate(registration.seams):
-        if seam.accepted or all(folder.records[index].verdict == "empty" for index in (seam.a, seam.b)):
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        small = lru_cache(_CACHED)(lambda index: pool.submit(folder.small, records[index]))
+        for done, number in enumerate(chosen, 1):
+            for soon in chosen[done : done + _AHEAD] if done == 1 else chosen[done + _AHEAD - 1 : done + _AHEAD]:
+                small(seams[soon].a), small(seams[soon].b)
+            seam = seams[number]
             shift = registration.mosaic_xy_px[seam.b] - registration.mosaic_xy_px[seam.a]
-            parts.append((number, seam, *_measure(small(seam.a), small(seam.b), shift, size)))
-        if progress:
-            progress("light", number + 1, len(registration.seams))
+            seen_a, seen_b = (small(index).result().astype(np.float32) for index in (seam.a, seam.b))
+            parts.append((number, seam, *_measure(seen_a, seen_b, shift, size)))
+            if progress:
+                progress("light", done, len(chosen))
     counts = [len(part[2]) for part in parts]
     return Cells(
         seam=np.repeat([part[0] for part in parts], counts).astype(int),

@@ -20,8 +20,8 @@ LEAST_SHARP = 1.5
 LEAST_IN_FOCUS = 0.95
 LEAST_COVERED = 0.99
 MOST_RESIDUAL_PX = 1.0
-MOST_OUT = 0.4
-"""Probability of being out of focus above which the scan itself holds a frame to be in doubt."""
+MOST_OUT = 0.5
+"""Probability of being out of focus above which a frame counts as that."""
 
 _LEAST_JUDGED = 0.5  # of the fields with tissue, or the focus was not measured
 
