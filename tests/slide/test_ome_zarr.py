@@ -15,6 +15,7 @@ from described import DESCRIPTION
 from parfocal.errors import FileError, SettingsError
 from parfocal.slide.ome_zarr import ome_zarr_aside
 from parfocal.slide.pyramid import Pyramid, level_shapes
+from parfocal.slide.reader import Slide
 
 SHAPE = (2216, 3112)
 SHAPES = level_shapes(SHAPE)
@@ -134,6 +135,8 @@ def test_a_bucket_takes_it_as_well(bucket, tmp_path):
     check_levels(group)
     files = fsspec.filesystem("s3")
     assert all(".part" not in name for name in files.find("slides"))
+    with Slide.open(url) as slide:
+        assert np.array_equal(slide.read_region((300, 200), 0, (64, 32)), IMAGE[200:232, 300:364])
     before = sorted(files.find("slides"))
     write(url, tmp_path)  # what is there is replaced
     assert sorted(files.find("slides")) == before
@@ -158,6 +161,8 @@ def test_an_error_on_the_way_leaves_what_the_bucket_held(bucket, tmp_path):
 def test_a_bucket_that_is_not_there_is_a_file_error(bucket, tmp_path):
     with pytest.raises(FileError, match=r"s3://nobody-has-this/a\.zarr: cannot write"):
         write("s3://nobody-has-this/a.zarr", tmp_path)
+    with pytest.raises(FileError, match=r"s3://nobody-has-this/a\.zarr: not an OME-Zarr image"):
+        Slide.open("s3://nobody-has-this/a.zarr")
 
 
 def test_a_url_of_no_known_kind_is_refused(tmp_path):

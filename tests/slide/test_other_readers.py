@@ -121,6 +121,20 @@ def test_dciodvfy_finds_no_error(exported):
         assert "Error" not in told, told
 
 
+@pytest.mark.skipif(not shutil.which("dcentvfy"), reason="needs dcentvfy, of Debian's package dicom3tools")
+def test_dcentvfy_finds_the_files_to_be_one_study(exported, tmp_path):
+    def told(folder):
+        found = subprocess.run(["dcentvfy", *sorted(folder.iterdir())], capture_output=True, text=True, check=False)
+        return found.stdout + found.stderr
+
+    assert told(exported["dicom"]) == ""
+    shutil.copytree(exported["dicom"], tmp_path / "dicom")
+    dataset = pydicom.dcmread(tmp_path / "dicom" / "level-1.dcm")
+    dataset.StudyDate = "20200202"
+    dataset.save_as(tmp_path / "dicom" / "level-1.dcm")
+    assert "StudyDate" in told(tmp_path / "dicom")
+
+
 @pytest.fixture(scope="module")
 def validate():
     """dicom-validator, by the standard of 2020 (see `dicom_rules`)."""

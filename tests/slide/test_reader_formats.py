@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import fsspec
@@ -15,6 +16,7 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from parfocal.errors import FileError, SettingsError
+from parfocal.slide.colour import srgb_profile
 from parfocal.slide.deepzoom import DeepZoom
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.dicom import write_dicom
@@ -25,9 +27,12 @@ from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
 from parfocal.slide.tiff import write_tiff
 
+REAL = Path(__file__).parents[3] / "shared/data/textures/cmu_small_region.svs"
 SHAPE = (1100, 1500)
 SIZES = ((1500, 1100), (750, 550), (375, 275))
-DESCRIPTION = SlideDescription("slide 1", "simulated-20x", 0.345, 20, 0.75, 1.0, "Parfocal 0.1.0")
+DESCRIPTION = SlideDescription(
+    "slide 1", "simulated-20x", 0.345, 20, 0.75, 1.0, "Parfocal 0.1.0", icc_profile=srgb_profile()
+)
 
 
 def draw() -> np.ndarray:
@@ -201,6 +206,13 @@ class TestOurOwnFormats:
             assert float(slide.properties["openslide.mpp-y"]) == pytest.approx(0.345)
             assert slide.properties["openslide.objective-power"] == "20"
 
+    def test_the_colour_profile_is_there_where_the_format_has_a_place_for_it(self, own_path):
+        with Slide.open(own_path) as slide:
+            if slide.properties["openslide.vendor"] in ("dzi", "ome-zarr"):
+                assert slide.icc_profile == b""
+            else:
+                assert slide.icc_profile == srgb_profile()
+
     def test_a_picture_of_the_whole_is_one_call_away(self, own_path, picture):
         from parfocal.slide.overview import overview
 
@@ -257,6 +269,16 @@ class TestDeepZoom:
     def test_a_tile_of_no_size_is_refused(self, slide):
         with pytest.raises(SettingsError, match="0 px"):
             DeepZoom(slide, 0)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="needs the real slide in ../shared/data")
+def test_tiles_of_a_real_slide_are_those_of_openslides_own_generator():
+    with Slide.open(REAL) as slide, openslide.OpenSlide(REAL) as original:
+        ours, theirs = DeepZoom(slide, 254), DeepZoomGenerator(original, 254, 0)
+        assert ours.level_dimensions == theirs.level_dimensions
+        for level, column, row in ((12, 3, 5), (12, 8, 11), (9, 1, 1), (5, 0, 0)):
+            expected = np.asarray(theirs.get_tile(level, (column, row)))
+            assert np.array_equal(ours.tile(level, column, row), expected)
 
 
 class TestUrls:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import struct
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import lru_cache
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage
 
+from parfocal.slide.colour import srgb_profile
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.quality import FieldQuality
 
@@ -209,16 +208,6 @@ def _add_optical_path(shared: Dataset, description: SlideDescription) -> None:
     path.ICCProfile = description.icc_profile or srgb_profile()
     shared.OpticalPathSequence = Sequence([path])
     shared.RecommendedAbsentPixelCIELabValue = list(_D50_WHITE_LAB)
-
-
-@lru_cache(maxsize=1)
-def srgb_profile() -> bytes:
-    """An ICC profile of sRGB, the same at every call."""
-    from PIL import ImageCms
-
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = struct.pack(">6H", 1970, 1, 1, 0, 0, 0)  # when it was made
-    return bytes(profile)
 
 
 def _coded(value: str, scheme: str, meaning: str) -> Sequence:

@@ -66,6 +66,11 @@ class Slide(ABC):
         """The pictures beside the slide by OpenSlide's names: "label", "macro" (the whole glass), "thumbnail"."""
         return {}
 
+    @property
+    def icc_profile(self) -> bytes:
+        """ICC profile of the pixels; empty where the file has none."""
+        return b""
+
     def best_level_for_downsample(self, downsample: float) -> int:
         """The smallest level that is at least as fine as `downsample`."""
         return max((i for i, own in enumerate(self.level_downsamples) if own <= downsample), default=0)

@@ -47,6 +47,11 @@ class OmeTiffSlide(TiledSlide):
         self.level_downsamples = downsamples_of(self.level_dimensions)
         self.tile_sizes = tuple((page.tilewidth, page.tilelength) for page in self._pages)
 
+    @property
+    def icc_profile(self) -> bytes:
+        """ICC profile of the pixels; empty where the file has none."""
+        return bytes(self._pages[0].iccprofile or b"")
+
     def _tile(self, level: int, row: int, column: int) -> Region:
         page = self._pages[level]
         index = row * -(-page.imagewidth // page.tilewidth) + column

@@ -38,6 +38,12 @@ class ThroughOpenSlide(Slide):
         """Label, macro and thumbnail, as far as the file has them."""
         return {name: _on_white(np.asarray(image)) for name, image in self._slide.associated_images.items()}
 
+    @property
+    def icc_profile(self) -> bytes:
+        """ICC profile of the pixels; empty where the file has none."""
+        profile = self._slide.color_profile
+        return b"" if profile is None else profile.tobytes()
+
     def _read(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Region:
         try:
             return _on_white(np.asarray(self._slide.read_region(location, level, size)))
