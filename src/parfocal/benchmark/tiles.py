@@ -6,6 +6,7 @@ and neighbours overlap by what the planner chooses for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -34,8 +35,10 @@ PIXEL_UM = 0.345
 BACKLASH_UM = 80.0
 NEIGHBOUR_ERROR_UM = 4.0
 
-_OBJECTIVE = Objective(20, 0.75)
-_FAINT = 0.012  # of a stained section's density: hardly above the noise
+OBJECTIVE = Objective(20, 0.75)
+FAINT = 0.012
+"""Density of a nearly blank section, as a share of a stained one's: hardly above the noise."""
+
 _SPARSE_EMPTY = 0.6
 _COARSE_PX = 16  # the patches' noise is drawn on pixels so much larger
 _PATCH_UM = 700.0  # pieces of a sparse smear are about so large
@@ -72,13 +75,19 @@ def visit(rows: int, columns: int, frame_shape: tuple[int, int], seed: int) -> T
     return TilePlan(plan, np.array(true_um), frame_shape)
 
 
-def write_tiles(folders: dict[TileKind, Path], tiles: TilePlan, seed: int) -> dict[TileKind, FieldsFolder]:
+def write_tiles(
+    folders: dict[TileKind, Path],
+    tiles: TilePlan,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[TileKind, FieldsFolder]:
     """Render every field once, and write it as each kind of scan that is asked for.
 
     Args:
         folders: where each kind goes; "sparse" is another specimen, and goes alone.
         tiles: where the fields lie.
         seed: of specimen and noise.
+        progress: told about each field.
 
     Raises:
         FileError: if a folder cannot be written.
@@ -86,20 +95,22 @@ def write_tiles(folders: dict[TileKind, Path], tiles: TilePlan, seed: int) -> di
     sparse = "sparse" in folders
     kind = "blood-smear" if sparse else "he-tissue"
     sample = make_sample(kind, seed, Topography(), Appearance(cover=1.0, thickness_um=0.0))
-    optics = SlideOptics(sample, Illumination(_OBJECTIVE))
+    optics = SlideOptics(sample, Illumination(OBJECTIVE))
     writers = {
-        name: FieldsWriter(path, _header(tiles, name, seed), frame_format="png") for name, path in folders.items()
+        name: FieldsWriter(path, header_of(tiles, name, seed), frame_format="png") for name, path in folders.items()
     }
     rng = np.random.default_rng((seed, 12))
     try:
         empty_below = _threshold(tiles, seed)
-        for field, (x_um, y_um) in zip(tiles.plan, tiles.true_xy_um, strict=True):
+        for done, (field, (x_um, y_um)) in enumerate(zip(tiles.plan, tiles.true_xy_um, strict=True), 1):
             light = optics.field(float(x_um), float(y_um), tiles.frame_shape, PIXEL_UM).plane(0.0)
             there = _patches(float(x_um), float(y_um), tiles.frame_shape, seed, empty_below) if sparse else np.ones(1)
             light = 1 - (1 - light) * there.astype(np.float32)
             record = _record(field, float(x_um), float(y_um), "focused" if there.any() else "empty")
             for name, writer in writers.items():
                 writer.put(record, _expose(light, name, rng))
+            if progress:
+                progress("tiles", done, len(tiles.plan))
     finally:
         for writer in writers.values():
             writer.close()
@@ -110,7 +121,7 @@ def _expose(light: NDArray[np.float32], kind: TileKind, rng: np.random.Generator
     if kind == "noise-free":
         return np.asarray(np.clip(np.rint(light * 225), 0, 255), np.uint8)
     if kind == "nearly-blank":
-        light = np.power(light, np.float32(_FAINT))
+        light = np.power(light, np.float32(FAINT))
     return Sensor().expose(light, rng)
 
 
@@ -149,7 +160,8 @@ def _record(field: PlannedField, x_um: float, y_um: float, verdict: Verdict) -> 
     )
 
 
-def _header(tiles: TilePlan, kind: TileKind, seed: int) -> FieldsHeader:
+def header_of(tiles: TilePlan, kind: str, seed: int) -> FieldsHeader:
+    """The header of a scan of these tiles."""
     return FieldsHeader(
         version=__version__,
         seed=seed,
@@ -157,10 +169,10 @@ def _header(tiles: TilePlan, kind: TileKind, seed: int) -> FieldsHeader:
         specimen=kind,
         pixel_size_um=PIXEL_UM,
         frame_shape=tiles.frame_shape,
-        magnification=_OBJECTIVE.magnification,
-        na=_OBJECTIVE.na,
+        magnification=OBJECTIVE.magnification,
+        na=OBJECTIVE.na,
         immersion_index=1.0,
-        depth_of_field_um=_OBJECTIVE.depth_of_field_um(3.45),
+        depth_of_field_um=OBJECTIVE.depth_of_field_um(3.45),
         rows=tiles.plan.rows,
         columns=tiles.plan.columns,
         overlap=tiles.plan.overlap,

@@ -8,7 +8,17 @@ from typing import NoReturn
 import click
 
 from parfocal import __version__
-from parfocal.cli import calibrating, collecting, exporting, measuring, network, quality, scanning, stacks
+from parfocal.cli import (
+    calibrating,
+    collecting,
+    exporting,
+    importing,
+    measuring,
+    network,
+    quality,
+    scanning,
+    stacks,
+)
 from parfocal.errors import InputError, ParfocalError
 
 EXIT_BAD_INPUT = 2
@@ -57,6 +67,7 @@ for _command in (
     scanning.info,
     exporting.export,
     quality.qc,
+    importing.import_fields,
     calibrating.calibrate,
     collecting.collect,
     stacks.label,

@@ -344,3 +344,53 @@ def deviation(path: Path, as_json: bool) -> None:
     click.echo(f"{'stack':24} in focus, grey levels   largest − smallest")
     for row in rows:
         click.echo(f"{str(row['stack'])[:24]:24} {row['in_focus']:21.1f} {row['relative_range']:20.1%}")
+
+
+@benchmark.command()
+@click.option("--quick", is_flag=True, help="Small tiles: under two minutes on two cores.")
+@click.option("--peers", type=click.Path(path_type=Path), help="Python that has ashlar and multiview-stitcher.")
+@click.option("--false-seams", type=click.IntRange(min=1), help="Also register so many seams, and count wrong ones.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of specimens, stage errors and noise.")
+@json_option
+def stitching(quick: bool, peers: Path | None, false_seams: int | None, seed: int, as_json: bool) -> None:
+    """Position errors and time of stitching, on rendered tiles whose every true position is known.
+
+    The tiles: stained tissue, the same without noise, the same nearly blank, and a sparse smear of which 60 % of the
+    fields are empty, under a stage that errs as a low-cost one does. Time runs from the fields on disk to a pyramidal
+    OME-TIFF. With --peers, ashlar and multiview-stitcher do the same in the same run.
+
+    \b
+    Examples:
+      parfocal benchmark stitching --quick
+      parfocal benchmark stitching --peers peers/bin/python --json
+      parfocal benchmark stitching --quick --false-seams 10000
+    """
+    from dataclasses import asdict, replace
+
+    from parfocal.benchmark.stitching import QUICK, StitchingPlan, measure
+    from parfocal.benchmark.wrong_seams import count_wrong_seams
+
+    with terminable(), Bars(quiet=as_json) as bars:
+        rows = measure(replace(QUICK if quick else StitchingPlan(), seed=seed), peers, bars.stitched)
+        counts = count_wrong_seams(false_seams, seed, bars.stitched) if false_seams else []
+    if as_json:
+        told = {"rows": [asdict(row) for row in rows], "peers": "not measured" if peers is None else str(peers)}
+        click.echo(json.dumps({**told, "false_seams": [asdict(count) for count in counts], "seed": seed}, indent=2))
+        return
+    click.echo("program             tiles         fields   seconds   rms px   max px   seams   used   wrong   islands")
+    for row in rows:
+        if row.failure:
+            click.echo(f"{row.program:19} {row.tiles:12} {row.fields:7}   failed: {row.failure}")
+            continue
+        known = ["–" if value is None else str(value) for value in (row.seams, row.accepted, row.wrong, row.islands)]
+        click.echo(
+            f"{row.program:19} {row.tiles:12} {row.fields:7} {row.seconds:9.2f} {row.rms_error_px:8.3f} "
+            f"{row.max_error_px:8.3f} {known[0]:>7} {known[1]:>6} {known[2]:>7} {known[3]:>9}"
+        )
+    if peers is None:
+        click.echo("ashlar and multiview-stitcher were not measured: --peers names a Python that has them")
+    for count in counts:
+        click.echo(
+            f"{count.specimen:13} {count.seams} seams, {count.true_seams} of them true, {count.accepted} used, "
+            f"{count.wrong} wrong"
+        )
