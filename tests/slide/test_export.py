@@ -7,6 +7,7 @@ import resource
 import shutil
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import openslide
 import pydicom
@@ -155,6 +156,79 @@ def test_a_folder_that_cannot_be_written_is_named_before_any_work(scan, tmp_path
     with pytest.raises(FileError, match="file/exports: cannot write"):
         export(scan.folder.path, tmp_path / "file" / "exports", FORMATS, progress=lambda *step: steps.append(step))
     assert not steps
+
+
+@pytest.fixture
+def damaged(scan, tmp_path):
+    """A copy of the scan that may be changed, and what an export of it says; nothing may be left of the export."""
+    folder = tmp_path / "scan"
+    shutil.copytree(scan.folder.path, folder)
+
+    def refused():
+        with pytest.raises(FileError) as failure:
+            export(folder, tmp_path / "exports", FORMATS)
+        assert not (tmp_path / "exports").exists()
+        return str(failure.value)
+
+    return folder, refused
+
+
+def test_a_missing_frame_is_named(damaged):
+    folder, refused = damaged
+    (folder / "frames" / "f00004.jpg").unlink()
+    assert "f00004.jpg: cannot read: No such file" in refused()
+
+
+def test_a_frame_that_is_cut_short_is_named(damaged):
+    folder, refused = damaged
+    path = folder / "frames" / "f00006.jpg"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "f00006.jpg: the frame is cut short, after 5000 bytes" in refused()
+    path.write_bytes(b"")
+    assert "f00006.jpg: the frame is cut short, after 0 bytes" in refused()
+
+
+def test_a_frame_that_is_no_image_inside_is_named(damaged):
+    folder, refused = damaged
+    path = folder / "frames" / "f00006.jpg"
+    path.write_bytes(b"nothing" + path.read_bytes()[-2:])
+    assert "f00006.jpg" in refused()
+
+
+def lines_of(folder):
+    return (folder / "fields.jsonl").read_text().splitlines(keepends=True)
+
+
+def test_two_scans_in_one_folder_are_told_apart(damaged, synthetic_scan):
+    folder, refused = damaged
+    other = synthetic_scan(2, 2, seed=12).folder.path
+    own, foreign = lines_of(folder), lines_of(other)
+    (folder / "fields.jsonl").write_text("".join(own[:2] + foreign[2:3] + own[2:]))
+    assert "line 4: attempt 1 of field 2 occurs twice" in refused()  # neither scan has an id
+    moved = [line.replace('"index": 1', '"index": 20').replace('"row": 0', '"row": 7') for line in foreign]
+    (folder / "fields.jsonl").write_text("".join(own + moved[1:2]))
+    assert "field 20 lies in row 7, column 1, outside the 3 × 3 fields of scan.json" in refused()
+    (folder / "fields.jsonl").write_text("".join([*own[:-1], own[-1].replace("f00008", "f00007")]))
+    assert "f00007.jpg: is the frame of both field 7 and field 8" in refused()
+
+
+def test_a_line_of_another_scan_is_known_by_its_id(damaged):
+    folder, refused = damaged
+    own = [line.replace('"scan_id": ""', '"scan_id": "aaaa"') for line in lines_of(folder)]
+    header = (folder / "scan.json").read_text()
+    (folder / "scan.json").write_text(header.replace('"scan_id": ""', '"scan_id": "aaaa"'))
+    (folder / "fields.jsonl").write_text("".join([*own[:5], own[5].replace("aaaa", "bbbb"), *own[6:]]))
+    assert "fields.jsonl, line 6: field 5 belongs to another scan (bbbb) than scan.json (aaaa)" in refused()
+    (folder / "scan.json").write_text(header.replace('"scan_id": ""', '"scan_id": "cccc"'))
+    (folder / "fields.jsonl").write_text("".join(own))
+    assert "line 1: field 0 belongs to another scan (aaaa) than scan.json (cccc)" in refused()
+
+
+def test_a_frame_of_another_shape_is_named(damaged):
+    folder, refused = damaged
+    path = folder / "frames" / "f00003.jpg"
+    cv2.imwrite(str(path), cv2.imread(str(path))[:100])
+    assert "f00003.jpg: frame is (100, 320) px, the scan's are (256, 320) px" in refused()
 
 
 def test_names_with_spaces_and_an_emoji_are_kept(scan, tmp_path):

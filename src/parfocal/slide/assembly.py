@@ -63,10 +63,11 @@ def assemble(fields: FieldsFolder, progress: Progress | None = None) -> Assembly
         progress: called with (what is being done, how many are done, how many there are).
 
     Raises:
-        FileError: if the folder holds no fields, or a frame cannot be read.
+        FileError: if the folder holds no fields, or a frame is missing or damaged.
     """
     if not fields.records:
         raise FileError(f"{fields.path}: holds 0 fields, at least 1 is needed")
+    fields.check()
     flat = estimate_flatfield(fields)
     registration = registered(fields, flat, progress)
     light = measure_light(fields, flat, registration, progress)

@@ -156,6 +156,7 @@ class FieldRecord:
         focus: the whole focus trace, as JSON values.
         true_stage_um: true (x, y, z) of the stage in µm; None where nobody knows it.
         attempt: 1, or more where a field in doubt was taken again; the last attempt counts.
+        scan_id: the header's; the writer fills it in.
 
     Raises:
         FileError: if a value is not possible.
@@ -173,6 +174,7 @@ class FieldRecord:
     focus: dict[str, Any] = field(default_factory=dict)
     true_stage_um: tuple[float, float, float] | None = None
     attempt: int = 1
+    scan_id: str = ""
 
     def __post_init__(self) -> None:
         if self.index < 0:
@@ -266,7 +268,7 @@ class FieldsWriter:
         """Queue a field to be written; waits while the queue is full. The frame is copied.
 
         Args:
-            record: the field; its `file` is filled in here.
+            record: the field; its `file` and `scan_id` are filled in here.
             frame: uint8 (Y, X, 3) RGB of the header's shape.
 
         Raises:
@@ -282,7 +284,8 @@ class FieldsWriter:
         if (record.index, record.attempt) in self._attempts:
             raise FileError(f"{self.path}: field {record.index} was already written")
         again = "" if record.attempt == 1 else f"-{record.attempt}"
-        record = replace(record, file=f"{FRAMES_FOLDER}/f{record.index:05d}{again}{self._suffix}")
+        file = f"{FRAMES_FOLDER}/f{record.index:05d}{again}{self._suffix}"
+        record = replace(record, file=file, scan_id=self.header.scan_id)
         line = json.dumps(asdict(record), allow_nan=False) + "\n"
         self._attempts.add((record.index, record.attempt))
         self._pending.append(self._thread.submit(self._write, record.file, frame.copy(), line.encode()))
@@ -346,7 +349,7 @@ class FieldsFolder:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.header = _read_header(self.path / HEADER_FILE)
-        self.attempts = _read_records(self.path / RECORDS_FILE)
+        self.attempts = _read_records(self.path / RECORDS_FILE, self.header.scan_id)
         latest = {record.index: record for record in self.attempts}
         self.records = [record for record in self.attempts if latest[record.index] is record]
 
@@ -375,6 +378,34 @@ class FieldsFolder:
         reduced = tuple(-(-length // SMALL) for length in self.header.frame_shape)
         image = self._decoded(record, cv2.IMREAD_REDUCED_COLOR_8, (reduced[0], reduced[1]))
         return np.ascontiguousarray(image[:height, :width, ::-1])
+
+    def check(self) -> None:
+        """Look whether every field lies in the plan and has a whole frame, so that a long job fails before it begins.
+
+        Raises:
+            FileError: if a frame is missing or cut short, two fields share one, or a field is no part of the plan.
+        """
+        owners: dict[str, int] = {}
+        for record in self.records:
+            if record.row >= self.header.rows or record.column >= self.header.columns:
+                raise FileError(
+                    f"{self.path}: field {record.index} lies in row {record.row}, column {record.column}, outside the "
+                    f"{self.header.rows} × {self.header.columns} fields of {HEADER_FILE}: another scan's?"
+                )
+            path = self.path / record.file
+            if record.file in owners:
+                raise FileError(f"{path}: is the frame of both field {owners[record.file]} and field {record.index}")
+            owners[record.file] = record.index
+            end = _FRAME_ENDS.get(path.suffix, b"")
+            try:
+                with path.open("rb") as file:
+                    length = file.seek(0, os.SEEK_END)
+                    file.seek(max(0, length - len(end)))
+                    whole = length > 0 and file.read() == end
+            except OSError as error:
+                raise cannot("read", path, error) from error
+            if not whole:
+                raise FileError(f"{path}: the frame is cut short, after {length} bytes")
 
     def _decoded(self, record: FieldRecord, flags: int, shape: tuple[int, int]) -> Frame:
         path = self.path / record.file
@@ -487,16 +518,21 @@ def _read_header(path: Path) -> FieldsHeader:
     return _build(_HEADER, values, str(path))
 
 
-def _read_records(path: Path) -> list[FieldRecord]:
+def _read_records(path: Path, scan_id: str) -> list[FieldRecord]:
     lines = _read(path).split(b"\n")
     torn = lines.pop()  # empty when the last line was written whole
     if _parse(torn):
         lines.append(torn)
     records = [_build(_RECORD, _parse(line), f"{path}, line {number}") for number, line in enumerate(lines, 1)]
     latest: dict[int, FieldRecord] = {}
-    for record in records:
+    for number, record in enumerate(records, 1):
+        if record.scan_id != scan_id:
+            raise FileError(
+                f"{path}, line {number}: field {record.index} belongs to another scan "
+                f"({record.scan_id or 'without an id'}) than {HEADER_FILE} ({scan_id or 'without an id'})"
+            )
         if record.index in latest and record.attempt <= latest[record.index].attempt:
-            raise FileError(f"{path}: attempt {record.attempt} of field {record.index} occurs twice")
+            raise FileError(f"{path}, line {number}: attempt {record.attempt} of field {record.index} occurs twice")
         latest[record.index] = record
     return records
 
