@@ -63,7 +63,7 @@ for _command in (
     scanning.scan,
     scanning.rescan,
     scanning.focus,
-    scanning.stitch,
+    exporting.stitch,
     scanning.info,
     exporting.export,
     quality.qc,

@@ -1,77 +1,154 @@
-"""The command around formats: export."""
+"""The commands that make virtual slides of fields folders: stitch, export."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from parfocal.cli.terminal import Bars, json_option, show, terminable
+from parfocal.errors import FileError
+
+if TYPE_CHECKING:
+    from parfocal.slide.destinations import Format
+    from parfocal.slide.seams import Progress
 
 # As in slide.destinations and slide.pyramid, which are not imported here: they would bring the codecs along.
 FORMATS = ("ome-tiff", "tiff", "dicom", "ome-zarr", "dzi")
 JPEG_QUALITY = 85
 
+_folders_argument = click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+_scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", help="Of a Dask cluster that takes a scan each.  [default: this machine's cores]"
+)
+
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@_folders_argument
+@_scheduler_option
+@json_option
+def stitch(folders: tuple[Path, ...], scheduler: str | None, as_json: bool) -> None:
+    """Make the virtual slide again from a fields folder. No instrument is needed.
+
+    Beside the slide lie overview.jpg, seams.png with the residual of every seam, and registration.json, where each
+    field was found. Fields are compared again only if they, or the program, have changed. Where the folder carries true
+    positions, the error against them is told. Several FOLDERS, or one that holds several, are worked on at the same
+    time.
+
+    \b
+    Examples:
+      parfocal stitch my-slide
+      parfocal stitch my-slide --json
+      parfocal stitch all-my-slides --scheduler tcp://10.0.0.1:8786
+    """
+    _run(_stitch_one, folders, scheduler, as_json)
+
+
+@click.command()
+@_folders_argument
 @click.option("--format", "kind", type=click.Choice((*FORMATS, "all")), required=True, help="What to write.")
 @click.option("--out", required=True, help="File, or folder; for ome-zarr also a URL such as s3://bucket/slide.zarr.")
 @click.option("--quality", type=click.IntRange(1, 100), default=JPEG_QUALITY, show_default=True, help="Of the JPEGs.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 @click.option("--identified", is_flag=True, help="Name the slide by its id, instead of a pseudonym.")
 @click.option("--deidentify", is_flag=True, help="Leave out label, times and serial numbers; say what was left out.")
+@_scheduler_option
 @json_option
 def export(
-    folder: Path,
+    folders: tuple[Path, ...],
     kind: str,
     out: str,
     quality: int,
     overwrite: bool,
     identified: bool,
     deidentify: bool,
+    scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Write the virtual slide of a fields FOLDER in a format that other programs read.
+    """Write the virtual slide of a fields folder in a format that other programs read.
 
     ome-tiff is for QuPath and Bio-Formats, tiff for OpenSlide and what builds on it, dicom for archives, ome-zarr for
     analysis and clouds, dzi for web pages. All formats are made from one pass, and appear together under their final
-    names, or not at all.
+    names, or not at all. Several FOLDERS, or one that holds several, are worked on at the same time, and come into
+    folders of their names.
 
     \b
     Examples:
       parfocal export my-slide --format tiff --out my-slide.tif
       parfocal export my-slide --format all --out exports
       parfocal export my-slide --format ome-zarr --out s3://my-bucket/my-slide.zarr
+      parfocal export all-my-slides --format dicom --out archive --scheduler tcp://10.0.0.1:8786
     """
-    from parfocal.scan.report import peak_memory_mib
     from parfocal.slide.destinations import FORMATS as EVERY
+    from parfocal.slide.destinations import is_url
+
+    formats = EVERY if kind == "all" else tuple(one for one in EVERY if one == kind)
+    options = {"quality": quality, "overwrite": overwrite, "identified": identified, "deidentify": deidentify}
+    place = out if is_url(out) else str(Path(out).absolute())  # workers run elsewhere
+    _run(partial(_export_one, out=out, formats=formats, options=options), folders, scheduler, as_json, place)
+
+
+def _run(
+    task: Callable[..., dict[str, Any]],
+    folders: tuple[Path, ...],
+    scheduler: str | None,
+    as_json: bool,
+    out: str | None = None,
+) -> None:
+    """One scan here, or several on a cluster; then `out` is the folder of their results' folders."""
+    from parfocal.slide.batch import run_many, scans_in
+
+    if len(folders) == 1 and scheduler is None and not _holds_several(folders[0]):
+        with terminable(), Bars(quiet=as_json) as bars:
+            figures = task(folders[0], progress=bars.stitched)
+        show(figures, as_json)
+        return
+    with terminable(), Bars(quiet=as_json) as bars:
+        each = task if out is None else partial(_into_folder, task, out)
+        rows = run_many(each, scans_in(folders), scheduler, bars.stitched)
+    if as_json:
+        click.echo(json.dumps({"slides": rows}, indent=2))
+    else:
+        click.echo("\n".join(f"{row['folder']}: {row.get('error', 'done')}" for row in rows))
+    failed = [row["folder"] for row in rows if "error" in row]
+    if failed:
+        raise FileError(f"{len(failed)} of {len(rows)} slides could not be made: {', '.join(failed)}")
+
+
+def _holds_several(folder: Path) -> bool:
+    return not (folder / "scan.json").exists() and any(folder.glob("*/scan.json"))
+
+
+def _into_folder(task: Callable[..., dict[str, Any]], out: str, folder: Path) -> dict[str, Any]:
+    return task(folder, out=f"{out.rstrip('/')}/{folder.name}")
+
+
+def _stitch_one(folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+    from parfocal.slide.stitch import stitch as run
+
+    began_s = time.monotonic()
+    return run(folder, progress).to_json() | _cost(began_s)
+
+
+def _export_one(
+    folder: Path,
+    out: str,
+    formats: tuple[Format, ...],
+    options: dict[str, Any],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     from parfocal.slide.export import export as run
 
     began_s = time.monotonic()
-    formats = EVERY if kind == "all" else [one for one in EVERY if one == kind]
-    with terminable(), Bars(quiet=as_json) as bars:
-        result = run(
-            folder,
-            out,
-            formats,
-            quality=quality,
-            overwrite=overwrite,
-            identified=identified,
-            deidentify=deidentify,
-            progress=bars.stitched,
-        )
-    figures: dict[str, Any] = {
-        "name": result.description.name,
-        "files": result.destinations.as_text(),
-        "width_px": result.shapes[0][1],
-        "height_px": result.shapes[0][0],
-        "levels": len(result.shapes),
-        "jpeg_quality": result.quality,
-        "stripped": list(result.stripped),
-        "peak_memory_mib": round(peak_memory_mib(), 1),
-        "wall_time_s": round(time.monotonic() - began_s, 3),
-    }
-    show(figures, as_json)
+    return run(folder, out, formats, **options, progress=progress).to_json() | _cost(began_s)
+
+
+def _cost(began_s: float) -> dict[str, Any]:
+    from parfocal.scan.report import peak_memory_mib
+
+    return {"peak_memory_mib": round(peak_memory_mib(), 1), "wall_time_s": round(time.monotonic() - began_s, 3)}

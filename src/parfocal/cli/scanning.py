@@ -237,44 +237,6 @@ def focus(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@json_option
-def stitch(folder: Path, as_json: bool) -> None:
-    """Make the virtual slide again from a fields FOLDER. No instrument is needed.
-
-    Beside the slide lie overview.jpg, seams.png with the residual of every seam, and registration.json, where each
-    field was found. Fields are compared again only if they, or the program, have changed. Where the folder carries true
-    positions, the error against them is told.
-
-    \b
-    Examples:
-      parfocal stitch my-slide
-      parfocal stitch my-slide --json
-    """
-    import time
-
-    from parfocal.scan.report import peak_memory_mib
-    from parfocal.slide.stitch import stitch as run
-
-    began_s = time.monotonic()
-    with terminable(), Bars(quiet=as_json) as bars:
-        result = run(folder, bars.stitched)
-    figures = {
-        "slide": result.slide_path.name,
-        "width_px": result.shape[1],
-        "height_px": result.shape[0],
-        "seams": result.seams,
-        "accepted": result.accepted,
-        "rms_error_px": result.rms_error_px,
-        "max_error_px": result.max_error_px,
-        "islands": result.islands,
-        "peak_memory_mib": round(peak_memory_mib(), 1),
-        "wall_time_s": round(time.monotonic() - began_s, 3),
-    }
-    show(figures, as_json)
-
-
-@click.command()
 @click.argument("path")
 @json_option
 def info(path: str, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from parfocal.errors import SettingsError
 from parfocal.slide.assembly import Assembly, assemble
@@ -54,6 +55,19 @@ class ExportResult:
     destinations: Destinations
     shapes: tuple[tuple[int, int], ...]
     quality: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures that are told of an export, as JSON values."""
+        return {
+            "name": self.description.name,
+            "files": self.destinations.as_text(),
+            "width_px": self.shapes[0][1],
+            "height_px": self.shapes[0][0],
+            "levels": len(self.shapes),
+            "fields": len(self.assembly.fields.records),
+            "jpeg_quality": self.quality,
+            "stripped": list(self.stripped),
+        }
 
 
 def export(

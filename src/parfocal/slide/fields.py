@@ -524,12 +524,13 @@ def _read_records(path: Path, scan_id: str) -> list[FieldRecord]:
     if _parse(torn):
         lines.append(torn)
     records = [_build(_RECORD, _parse(line), f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    wanted = scan_id or (records[0].scan_id if records else "")
     latest: dict[int, FieldRecord] = {}
     for number, record in enumerate(records, 1):
-        if record.scan_id != scan_id:
+        if record.scan_id != wanted:
             raise FileError(
                 f"{path}, line {number}: field {record.index} belongs to another scan "
-                f"({record.scan_id or 'without an id'}) than {HEADER_FILE} ({scan_id or 'without an id'})"
+                f"({record.scan_id or 'without an id'}) than {HEADER_FILE if scan_id else 'line 1'} ({wanted})"
             )
         if record.index in latest and record.attempt <= latest[record.index].attempt:
             raise FileError(f"{path}, line {number}: attempt {record.attempt} of field {record.index} occurs twice")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from parfocal.slide.assembly import assemble
 from parfocal.slide.fields import SEAMS_PICTURE, FieldsFolder
@@ -49,6 +50,19 @@ class StitchResult:
     max_error_px: float | None
     rms_error_all_px: float | None
     islands: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures that are told of a stitched slide, as JSON values."""
+        return {
+            "slide": self.slide_path.name,
+            "width_px": self.shape[1],
+            "height_px": self.shape[0],
+            "seams": self.seams,
+            "accepted": self.accepted,
+            "rms_error_px": self.rms_error_px,
+            "max_error_px": self.max_error_px,
+            "islands": self.islands,
+        }
 
 
 def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
