@@ -6,7 +6,7 @@ import json
 import os
 import resource
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest

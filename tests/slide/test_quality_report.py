@@ -94,6 +94,11 @@ def test_focus_that_nobody_judged_is_not_measured(made, judged):
     assert judged("focus", description=unknown).outcome == "not measured"
 
 
+def test_tiles_from_elsewhere_have_no_measured_focus(made, judged):
+    imported = described(made, lambda row: {"score": None, "verdict": "unsure"})
+    assert judged("focus", description=imported).outcome == "not measured"
+
+
 def test_empty_fields_need_no_focus(made, judged):
     empty = described(made, lambda row: {"verdict": "empty", "score": None} if row.field == 4 else {})
     assert judged("focus", description=empty).value == 1

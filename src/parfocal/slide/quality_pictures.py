@@ -19,10 +19,10 @@ from parfocal.slide.fields import Frame
 from parfocal.slide.resolution import AGREE, Resolution
 from parfocal.slide.system_tests import (
     LEAST_SHARP,
-    MOST_OUT,
     MOST_RESIDUAL_PX,
     MOST_STEP_GREY,
     gaps,
+    is_sharp,
     measured_steps,
     unvisited,
 )
@@ -58,12 +58,10 @@ def panels(made: Assembly, resolution: Resolution) -> tuple[Panel, ...]:
         FileError: if a frame cannot be read.
     """
     rows = made.description.fields
-    scores = [row.score for row in rows if row.score is not None]
+    judged = [row for row in rows if row.score is not None]
     used = [seam.residual_px for seam in made.registration.seams if seam.accepted]
     picture = overview(made)
-    doubt = (
-        f"{sum(score > MOST_OUT for score in scores)} of {len(scores)} judged fields are in doubt." if scores else ""
-    )
+    doubt = f"{sum(not is_sharp(row) for row in judged)} of {len(judged)} judged fields count as out of focus."
     return (
         Panel(
             "overview",
@@ -74,7 +72,7 @@ def panels(made: Assembly, resolution: Resolution) -> tuple[Panel, ...]:
         Panel(
             "focus",
             "Focus: probability of being out of focus",
-            f"By field, from its neighbours and the focal surface. {doubt or 'Nobody asked.'}",
+            f"By field, from its neighbours and the focal surface. {doubt}",
             lambda figure, axes: _focus(figure, axes, made),
         ),
         Panel(
