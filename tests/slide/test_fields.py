@@ -6,7 +6,7 @@ import json
 import os
 import resource
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
