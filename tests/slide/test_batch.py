@@ -114,3 +114,16 @@ def test_the_command_line_makes_several_slides_and_says_which_one_failed(slides,
     assert [sorted(row)[0] for row in rows] == ["fields", "fields", "error"]
     assert len(list(tmp_path.glob("*/slide-*.tif"))) == 2
     assert not (tmp_path / "broken").exists()
+
+
+def test_quality_of_several_slides_is_reported_for_each(slides, tmp_path, monkeypatch, parfocal):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    code, out, _ = parfocal("qc", slides / "a", slides / "b 2", "--out", tmp_path, "--json")
+    assert code == 0
+    assert [row["folder"] for row in json.loads(out)["slides"]] == [str(slides / "a"), str(slides / "b 2")]
+    for name in ("a", "b 2"):
+        assert (tmp_path / name / "quality.html").is_file()
+        assert parfocal("qc", slides / name, "--out", tmp_path / "alone" / name)[0] == 0
+        assert (tmp_path / name / "quality.csv").read_bytes() == (
+            tmp_path / "alone" / name / "quality.csv"
+        ).read_bytes()

@@ -13,6 +13,8 @@ import zarr
 from described import DESCRIPTION
 
 from parfocal.errors import FileError, SettingsError
+from parfocal.slide.description import pseudonym
+from parfocal.slide.export import export
 from parfocal.slide.ome_zarr import ome_zarr_aside
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
@@ -163,6 +165,20 @@ def test_a_bucket_that_is_not_there_is_a_file_error(bucket, tmp_path):
         write("s3://nobody-has-this/a.zarr", tmp_path)
     with pytest.raises(FileError, match=r"s3://nobody-has-this/a\.zarr: not an OME-Zarr image"):
         Slide.open("s3://nobody-has-this/a.zarr")
+
+
+def test_a_scan_is_exported_to_a_bucket_and_nothing_lies_here(bucket, synthetic_scan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = synthetic_scan(2, 2, seed=31).folder
+    result = export(folder.path, f"{bucket}/exports", ["ome-zarr"])
+    url = result.destinations.as_text()["ome-zarr"]
+    assert url == f"{bucket}/exports/{pseudonym(folder)}.zarr"
+    group = zarr.open_group(url, mode="r")
+    assert group["0"].shape[1:] == result.shapes[0]
+    assert group.attrs["parfocal"]["fields"] == 4
+    with pytest.raises(FileError, match=r"s3://nobody-has-this/a\.zarr: cannot write"):
+        export(folder.path, "s3://nobody-has-this/a.zarr", ["ome-zarr"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_url_of_no_known_kind_is_refused(tmp_path):

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 FORMATS = ("ome-tiff", "tiff", "dicom", "ome-zarr", "dzi")
 JPEG_QUALITY = 85
 
-_folders_argument = click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-_scheduler_option = click.option(
+folders_argument = click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+scheduler_option = click.option(
     "--scheduler", metavar="ADDRESS", help="Of a Dask cluster that takes a scan each.  [default: this machine's cores]"
 )
 
 
 @click.command()
-@_folders_argument
-@_scheduler_option
+@folders_argument
+@scheduler_option
 @json_option
 def stitch(folders: tuple[Path, ...], scheduler: str | None, as_json: bool) -> None:
     """Make the virtual slide again from a fields folder. No instrument is needed.
@@ -50,14 +50,14 @@ def stitch(folders: tuple[Path, ...], scheduler: str | None, as_json: bool) -> N
 
 
 @click.command()
-@_folders_argument
+@folders_argument
 @click.option("--format", "kind", type=click.Choice((*FORMATS, "all")), required=True, help="What to write.")
 @click.option("--out", required=True, help="File, or folder; for ome-zarr also a URL such as s3://bucket/slide.zarr.")
 @click.option("--quality", type=click.IntRange(1, 100), default=JPEG_QUALITY, show_default=True, help="Of the JPEGs.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 @click.option("--identified", is_flag=True, help="Name the slide by its id, instead of a pseudonym.")
 @click.option("--deidentify", is_flag=True, help="Leave out label, times and serial numbers; say what was left out.")
-@_scheduler_option
+@scheduler_option
 @json_option
 def export(
     folders: tuple[Path, ...],
@@ -101,16 +101,27 @@ def _run(
     out: str | None = None,
 ) -> None:
     """One scan here, or several on a cluster; then `out` is the folder of their results' folders."""
-    from parfocal.slide.batch import run_many, scans_in
-
-    if len(folders) == 1 and scheduler is None and not _holds_several(folders[0]):
+    if scheduler is None and not holds_several(folders):
         with terminable(), Bars(quiet=as_json) as bars:
             figures = task(folders[0], progress=bars.stitched)
         show(figures, as_json)
         return
+    each = task if out is None else partial(_into_folder, task, out)
+    run_several(each, folders, scheduler, as_json)
+
+
+def run_several(
+    task: Callable[[Path], dict[str, Any]], folders: tuple[Path, ...], scheduler: str | None, as_json: bool
+) -> None:
+    """A task for each scan on a cluster, and what came of them.
+
+    Raises:
+        FileError: in the end, if any failed.
+    """
+    from parfocal.slide.batch import run_many, scans_in
+
     with terminable(), Bars(quiet=as_json) as bars:
-        each = task if out is None else partial(_into_folder, task, out)
-        rows = run_many(each, scans_in(folders), scheduler, bars.stitched)
+        rows = run_many(task, scans_in(folders), scheduler, bars.stitched)
     if as_json:
         click.echo(json.dumps({"slides": rows}, indent=2))
     else:
@@ -120,8 +131,9 @@ def _run(
         raise FileError(f"{len(failed)} of {len(rows)} slides could not be made: {', '.join(failed)}")
 
 
-def _holds_several(folder: Path) -> bool:
-    return not (folder / "scan.json").exists() and any(folder.glob("*/scan.json"))
+def holds_several(folders: tuple[Path, ...]) -> bool:
+    """Whether these are not just one fields folder."""
+    return len(folders) > 1 or (not (folders[0] / "scan.json").exists() and any(folders[0].glob("*/scan.json")))
 
 
 def _into_folder(task: Callable[..., dict[str, Any]], out: str, folder: Path) -> dict[str, Any]:

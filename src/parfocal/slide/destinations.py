@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -31,7 +32,7 @@ class Destinations:
     """Where an export goes.
 
     Attributes:
-        folder: in which everything local appears.
+        folder: in which everything local appears; for temporary files, where nothing does.
         stem: what names begin with.
         paths: of each local format.
         url: of the OME-Zarr image, where it goes to a URL.
@@ -100,7 +101,9 @@ def destinations(out: str | Path, formats: Sequence[Format], name: str) -> Desti
         if tuple(formats) != ("ome-zarr",):
             raise SettingsError(f"{out}: only ome-zarr is written to a URL, not {', '.join(formats)}")
         url = str(out).rstrip("/")
-        return Destinations(Path(), stem, {}, url if url.endswith(".zarr") else f"{url}/{stem}.zarr")
+        return Destinations(
+            Path(tempfile.gettempdir()), stem, {}, url if url.endswith(".zarr") else f"{url}/{stem}.zarr"
+        )
     path = Path(out)
     if len(formats) == 1:
         (kind,) = formats
