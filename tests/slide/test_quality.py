@@ -49,7 +49,14 @@ def test_there_is_a_row_for_each_field_where_it_lies_in_the_mosaic(table, scan, 
 def test_a_measured_focus_comes_before_an_expected_one(table):
     assert (table[0].focus_um, table[0].focus_sd_um, table[0].focus_source) == (1.25, 0.04, "measured")
     assert (table[1].focus_um, table[1].focus_sd_um, table[1].focus_source) == (1.5, 0.3, "expected")
-    assert (table[2].focus_um, table[2].focus_sd_um, table[2].focus_source) == (None, None, "none")
+
+
+def test_a_single_image_was_kept_where_the_focus_was_expected(table):
+    assert (table[2].focus_um, table[2].focus_sd_um, table[2].focus_source) == (table[2].stage_z_um, None, "expected")
+
+
+def test_where_there_is_nothing_to_focus_on_no_focus_is_known(table):
+    assert (table[8].focus_um, table[8].focus_sd_um, table[8].focus_source) == (None, None, "none")
 
 
 def test_the_score_is_the_probability_of_being_out_of_focus_where_that_was_asked(table):

@@ -121,6 +121,8 @@ def _focus(record: FieldRecord) -> tuple[float | None, float | None, str]:
         if record.focus.get(name) is not None:
             sd_um = record.focus.get(sd_name)
             return float(record.focus[name]), None if sd_um is None else float(sd_um), source
+    if record.verdict == "focused":  # a single image is kept where the focus was expected
+        return record.stage_z_um, None, "expected"
     return None, None, "none"
 
 
