@@ -233,6 +233,18 @@ def test_the_command_reports_as_text_and_as_json(scan, tmp_path):
     assert values["tests"]["stitching_error"]["unit"] == "px"
 
 
+@pytest.mark.slow
+def test_several_scans_have_a_report_each(scan, synthetic_scan, tmp_path):
+    other = synthetic_scan(1, 1, empty=(0,))
+    folders = [str(scan.folder.path), str(other.folder.path.rename(other.folder.path.with_name("another")))]
+    command = ["qc", *folders, "--out", str(tmp_path / "reports"), "--json"]
+    told = json.loads(CliRunner().invoke(cli, command, catch_exceptions=False).stdout)
+    assert [slide["verdict"] for slide in told["slides"]] == ["pass", "incomplete"]
+    for folder, slide in zip(folders, told["slides"], strict=True):
+        name = folder.rsplit("/", 1)[1]
+        assert {path.rsplit("/", 2)[1] for path in slide["files"]} == {name}
+
+
 def test_a_report_that_cannot_be_written_leaves_the_one_before(scan, tmp_path):
     (tmp_path / "report").write_text("a file, no folder")
     with pytest.raises(FileError, match="report"):

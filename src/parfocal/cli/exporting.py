@@ -46,7 +46,7 @@ def stitch(folders: tuple[Path, ...], scheduler: str | None, as_json: bool) -> N
       parfocal stitch my-slide --json
       parfocal stitch all-my-slides --scheduler tcp://10.0.0.1:8786
     """
-    _run(_stitch_one, folders, scheduler, as_json)
+    run_each(_stitch_one, folders, scheduler, as_json)
 
 
 @click.command()
@@ -90,21 +90,22 @@ def export(
     formats = EVERY if kind == "all" else tuple(one for one in EVERY if one == kind)
     options = {"quality": quality, "overwrite": overwrite, "identified": identified, "deidentify": deidentify}
     place = out if is_url(out) else str(Path(out).absolute())  # workers run elsewhere
-    _run(partial(_export_one, out=out, formats=formats, options=options), folders, scheduler, as_json, place)
+    run_each(partial(_export_one, out=out, formats=formats, options=options), folders, scheduler, as_json, place)
 
 
-def _run(
+def run_each(
     task: Callable[..., dict[str, Any]],
     folders: tuple[Path, ...],
     scheduler: str | None,
     as_json: bool,
     out: str | None = None,
+    tell: Callable[[dict[str, Any], bool], None] = show,
 ) -> None:
     """One scan here, or several on a cluster; then `out` is the folder of their results' folders."""
     if scheduler is None and not holds_several(folders):
         with terminable(), Bars(quiet=as_json) as bars:
             figures = task(folders[0], progress=bars.stitched)
-        show(figures, as_json)
+        tell(figures, as_json)
         return
     each = task if out is None else partial(_into_folder, task, out)
     run_several(each, folders, scheduler, as_json)
@@ -125,7 +126,7 @@ def run_several(
     if as_json:
         click.echo(json.dumps({"slides": rows}, indent=2))
     else:
-        click.echo("\n".join(f"{row['folder']}: {row.get('error', 'done')}" for row in rows))
+        click.echo("\n".join(f"{row['folder']}: {row.get('error', row.get('verdict', 'done'))}" for row in rows))
     failed = [row["folder"] for row in rows if "error" in row]
     if failed:
         raise FileError(f"{len(failed)} of {len(rows)} slides could not be made: {', '.join(failed)}")
