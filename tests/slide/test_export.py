@@ -130,6 +130,17 @@ def test_a_full_disk_leaves_no_new_folder(scan, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("stage", ["mosaic", "writing"])
+def test_an_interrupted_export_leaves_nothing(scan, tmp_path, stage):
+    def interrupt(what, done, total):
+        if what == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(scan.folder.path, tmp_path / "exports", FORMATS, progress=interrupt)
+    assert not list(tmp_path.iterdir())
+
+
 def test_exporting_again_replaces_all_of_it(scan, tmp_path):
     export(scan.folder.path, tmp_path, FORMATS, quality=40)
     names = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}

@@ -39,7 +39,7 @@ from parfocal.slide.fields import (
 )
 from parfocal.slide.flatfield import FlatField
 from parfocal.slide.mosaic import Mosaic
-from parfocal.slide.pyramid import JPEG_QUALITY, TILE_PX, Pyramid, encode_jpeg, level_shapes
+from parfocal.slide.pyramid import JPEG_QUALITY, TILE_PX, BlockSource, Pyramid, _Tile, encode_jpeg, level_shapes
 from parfocal.slide.quality import FieldQuality
 
 FRAME_SHAPE = (1024, 1224)
@@ -82,7 +82,8 @@ class ExportCosts:
         fields: in it.
         tiles: of level 0.
         needed_s: decoding each field once and encoding the tiles of level 0, with as many threads.
-        pass_s: the whole pass, all levels: fields to spooled tiles.
+        level0_s: the pass with level 0 alone: fields to spooled tiles.
+        pass_s: the whole pass, all levels.
         one_s: an export as `tiff`.
         four_s: as the four formats with JPEG tiles.
         ome_zarr_s: as OME-Zarr.
@@ -95,6 +96,7 @@ class ExportCosts:
     fields: int
     tiles: int
     needed_s: float
+    level0_s: float
     pass_s: float
     one_s: float
     four_s: float
@@ -105,8 +107,10 @@ class ExportCosts:
         """As JSON values, with the ratios that are claimed."""
         return {
             **asdict(self),
+            "level0_over_needed": self.level0_s / self.needed_s,
             "pass_over_needed": self.pass_s / self.needed_s,
             "four_over_one": self.four_s / self.one_s,
+            "level0_over_needed_cpu": self.cpu_s["level-0"] / self.cpu_s["needed"],
             "pass_over_needed_cpu": self.cpu_s["pass"] / self.cpu_s["needed"],
             "four_over_one_cpu": self.cpu_s["four"] / self.cpu_s["one"],
         }
@@ -125,7 +129,7 @@ def measure_export(folder: Path, *, quick: bool = False, progress: _Report | Non
     """
     sides = QUICK_SIDES_PX if quick else SIDES_PX
     jobs: list[tuple[str, int]] = [("all", side) for side in sides]
-    jobs += [(what, sides[-1]) for what in ("needed", "pass", "one", "four", "ome-zarr")]
+    jobs += [(what, sides[-1]) for what in ("needed", "level-0", "pass", "one", "four", "ome-zarr")]
     costs: dict[tuple[str, int], Cost] = {}
     with _room(folder) as room:
         for done, job in enumerate(jobs, start=1):
@@ -141,6 +145,7 @@ def measure_export(folder: Path, *, quick: bool = False, progress: _Report | Non
         fields=rows * columns,
         tiles=_tiles(sides[-1]),
         needed_s=times["needed"],
+        level0_s=times["level-0"],
         pass_s=times["pass"],
         one_s=times["one"],
         four_s=times["four"],
@@ -155,6 +160,7 @@ def as_text(costs: ExportCosts) -> str:
     told = costs.to_json()
     rows = (
         (f"decode the fields, encode the {costs.tiles} tiles of level 0", costs.needed_s, "needed", ""),
+        ("the pass with level 0 alone", costs.level0_s, "level-0", "level0_over_needed"),
         ("the whole pass, all levels", costs.pass_s, "pass", "pass_over_needed"),
         ("export as tiff", costs.one_s, "one", ""),
         ("export as the four formats with JPEG tiles", costs.four_s, "four", "four_over_one"),
@@ -202,8 +208,8 @@ def _run(what: str, side_px: int, room: Path) -> Cost:
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     if what == "needed":
         _decode_and_encode(fields, side_px)
-    elif what == "pass":
-        with Pyramid(level_shapes(mosaic.shape), room) as pyramid:
+    elif what in ("level-0", "pass"):
+        with (_LevelZero if what == "level-0" else Pyramid)(level_shapes(mosaic.shape), room) as pyramid:
             pyramid.build(mosaic.block)
     else:
         _export(mosaic, description, room / "out", formats[what])
@@ -211,6 +217,14 @@ def _run(what: str, side_px: int, room: Path) -> Cost:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     shutil.rmtree(room / "out", ignore_errors=True)
     return Cost(spent_s, spent_cpu_s, peak)
+
+
+class _LevelZero(Pyramid):
+    """A pass that makes level 0 alone."""
+
+    def _block(self, source: BlockSource, block_level: int, row: int, column: int) -> list[_Tile]:
+        picture = self._picture(source, block_level, row, column)
+        return [] if picture is None else self._cut(picture, 0, block_level, row, column)
 
 
 def _export(mosaic: Mosaic, description: SlideDescription, out: Path, formats: Sequence[Format]) -> None:

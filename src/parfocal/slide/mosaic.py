@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -146,6 +147,8 @@ class Mosaic:
 
 
 def _blend(pieces: list[Frame], shares: Shares) -> Frame:
+    if len(pieces) == 2:  # nearly always, and several times as fast
+        return np.asarray(cv2.blendLinear(pieces[0], pieces[1], shares[0], shares[1]), np.uint8)
     light = np.zeros(pieces[0].shape, np.float32)
     for piece, share in zip(pieces, shares, strict=True):
         light += share[..., None] * piece

@@ -162,7 +162,7 @@ class Pyramid:
                 self._spool(tile)
                 if consumer:
                     consumer(*tile[:4])
-            if tiles:
+            if tiles and tiles[-1].level == level:
                 made[level, row, column] = tiles[-1].pixels
             if level == block_level and progress:
                 for _ in range(self._leaves(block_level, row, column)):
@@ -230,25 +230,33 @@ class Pyramid:
 
     def _block(self, source: BlockSource, block_level: int, row: int, column: int) -> list[_Tile]:
         """The tiles of a block of level 0 and of the levels above it, up to the one that covers the block."""
+        picture = self._picture(source, block_level, row, column)
+        if picture is None:
+            return []
+        tiles = self._cut(picture, 0, block_level, row, column)
+        for level in range(1, block_level + 1):
+            picture = _halved(picture)
+            tiles += self._cut(picture, level, block_level, row, column)
+        return tiles
+
+    def _picture(self, source: BlockSource, block_level: int, row: int, column: int) -> Frame | None:
+        """The pixels of a block of level 0, or None if all of them are background."""
         side = TILE_PX << block_level
         height, width = self.shapes[0]
         x, y = column * side, row * side
         picture = source(x, y, min(side, width - x), min(side, height - y))
-        if picture is None or _is_background(picture):
-            return []
-        tiles = []
-        for level in range(block_level + 1):
-            count = side >> level
-            if level:
-                picture = _halved(picture)
-            tiles += [
-                self._tile(level, (y >> level) // TILE_PX + i, (x >> level) // TILE_PX + j, part)
-                for i in range(count // TILE_PX)
-                for j in range(count // TILE_PX)
-                if (part := picture[i * TILE_PX : (i + 1) * TILE_PX, j * TILE_PX : (j + 1) * TILE_PX]).size
-                and (level == block_level or not _is_background(part))
-            ]
-        return tiles
+        return None if picture is None or _is_background(picture) else picture
+
+    def _cut(self, picture: Frame, level: int, block_level: int, row: int, column: int) -> list[_Tile]:
+        """The tiles of one level of a block; of those that are background only the one that covers the block."""
+        count = 1 << (block_level - level)
+        return [
+            self._tile(level, row * count + i, column * count + j, part)
+            for i in range(count)
+            for j in range(count)
+            if (part := picture[i * TILE_PX : (i + 1) * TILE_PX, j * TILE_PX : (j + 1) * TILE_PX]).size
+            and (level == block_level or not _is_background(part))
+        ]
 
     def _parent(self, level: int, row: int, column: int, made: dict[tuple[int, int, int], Frame]) -> list[_Tile]:
         """A tile from its children, which are forgotten; nothing where all of them are background."""
