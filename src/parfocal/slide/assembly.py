@@ -72,5 +72,5 @@ def assemble(fields: FieldsFolder, progress: Progress | None = None) -> Assembly
     registration = registered(fields, flat, progress)
     light = measure_light(fields, flat, registration, progress)
     write_light(fields.path, light)
-    mosaic = Mosaic(fields, light, registration.mosaic_xy_px)
+    mosaic = Mosaic(fields, light, registration.mosaic_xy_px, distortion=registration.distortion)
     return Assembly(fields, registration, light, mosaic, describe(fields, field_table(fields, registration)))

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.slide.distortion import undistort
 from parfocal.slide.fields import FieldsFolder, Frame
 from parfocal.slide.flatfield import FlatField
 from parfocal.slide.light import Light
@@ -40,6 +41,7 @@ class Mosaic:
         light: how frames are evened out; float32 (Y, X, 3) is a flat field and nothing else.
         mosaic_xy_px: (N, 2), x and y of each field's top left corner, in the order of the folder's records.
         cache_bytes: memory for decoded frames.
+        distortion: of the lens, as `distortion.undistort` takes it.
 
     Attributes:
         shape: (Y, X) of the whole mosaic in px.
@@ -51,6 +53,7 @@ class Mosaic:
         light: Light | FlatField,
         mosaic_xy_px: NDArray[np.float64],
         cache_bytes: int = _CACHE_BYTES,
+        distortion: float = 0.0,
     ) -> None:
         height, width = folder.header.frame_shape
         self._size = np.array([width, height])
@@ -61,7 +64,7 @@ class Mosaic:
         evened = light if isinstance(light, Light) else Light.of(light)
 
         def frame(index: int) -> Frame:
-            return evened.correct(folder.frame(folder.records[index]), index)
+            return undistort(evened.correct(folder.frame(folder.records[index]), index), distortion)
 
         self._frame = lru_cache(max(4, cache_bytes // (height * width * 3)))(frame)
 

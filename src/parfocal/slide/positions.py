@@ -49,7 +49,9 @@ def solve_positions(
         for i in sorted(wrong, key=residual.__getitem__, reverse=True):
             if not {seams[i].a, seams[i].b} & touched:  # beside a worse one it may be innocent
                 shift = stage_xy_px[seams[i].b] - stage_xy_px[seams[i].a]
-                seams[i] = replace(seams[i], dx=float(shift[0]), dy=float(shift[1]), accepted=False)
+                seams[i] = replace(
+                    seams[i], dx=float(shift[0]), dy=float(shift[1]), accepted=False, reason="contradicted"
+                )
             touched |= {seams[i].a, seams[i].b}
     solved = tuple(replace(s, residual_px=r) for s, r in zip(seams, residual, strict=True))
     return Registration(xy - xy.min(axis=0), solved, _components(len(xy), seams))

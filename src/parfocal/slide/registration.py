@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.slide.chance import FEWEST, MOST, chance_scores, least_score
+from parfocal.slide.distortion import Distortion, estimate_distortion, undistort
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import FlatField
 from parfocal.slide.flatfield import apply as apply_flatfield
 from parfocal.slide.positions import position_errors, solve_positions, stage_matrix
-from parfocal.slide.seams import SAME, Progress, Registration, RegistrationSettings, Seam, StageMatrix
+from parfocal.slide.seams import SAME, Progress, Reason, Registration, RegistrationSettings, Seam, StageMatrix
 from parfocal.slide.translation import Translation, View, compare_views
 
 __all__ = [
@@ -40,6 +41,8 @@ _CACHE_BYTES = 256 * 2**20
 _WITNESSES = 32  # fields that stay in memory, to learn from them what chance reaches
 _NEAR_UM, _FAR_UM = 20.0, 60.0  # least reach of the search where the scan says how good its stage is, and where not
 _ERRORS = 6  # standard deviations of the stage's error that the search covers
+_LENS_ROUNDS = 3  # an estimate of the distortion, then of what is left of it
+_SURE_TURN = 4.0  # standard deviations from which a turn is believed
 _EDGE = 0.8  # stage errors beyond this share of the reach suggest that it was too short
 
 Pair = tuple[int, int]
@@ -64,7 +67,28 @@ def register(
         FileError: if a frame cannot be read.
     """
     settings = settings or RegistrationSettings()
-    comparison = _Comparison(folder, flat, settings)
+    found, lens = _register(folder, flat, settings, 0.0, progress)
+    k = 0.0
+    for _ in range(_LENS_ROUNDS if settings.distortion else 0):
+        if not lens.is_sure:
+            break
+        k += lens.k
+        straight, left = _register(folder, flat, settings, k, progress)
+        if left.bend_px >= lens.bend_px:
+            break
+        found, lens = straight, left
+    return found
+
+
+def _register(
+    folder: FieldsFolder,
+    flat: FlatField,
+    settings: RegistrationSettings,
+    distortion: float,
+    progress: Progress | None,
+) -> tuple[Registration, Distortion]:
+    """Positions with this distortion taken out, and what then is left of it."""
+    comparison = _Comparison(folder, flat, settings, distortion)
     stage_xy = comparison.stage_xy
     pairs = overlapping_pairs(stage_xy, folder.header.frame_shape, settings.min_overlap_px)
     near_px, far_px = (reach / folder.header.pixel_size_um for reach in _reaches(folder, settings))
@@ -79,7 +103,9 @@ def register(
         matrix = settings.stage_matrix or stage_matrix(stage_xy, seams)
         prior_xy = _turned(stage_xy, matrix)
     solved = solve_positions(prior_xy, _by_prior(seams, prior_xy), folder.header.pixel_size_um, settings)
-    return replace(solved, least_score=least, stage_matrix=matrix)
+    used = [comparison.found[s.a, s.b] for s in solved.seams if s.accepted]
+    lens = estimate_distortion(used, folder.header.frame_shape)
+    return replace(solved, least_score=least, stage_matrix=matrix, distortion=distortion), lens
 
 
 def overlapping_pairs(stage_xy_px: Points, frame_shape: tuple[int, int], min_overlap_px: int) -> list[Pair]:
@@ -100,18 +126,27 @@ def overlapping_pairs(stage_xy_px: Points, frame_shape: tuple[int, int], min_ove
 
 
 class _Comparison:
-    """Compares fields of one scan, each read once as long as its neighbours are compared."""
+    """Compares fields of one scan, each read once as long as its neighbours are compared.
 
-    def __init__(self, folder: FieldsFolder, flat: FlatField, settings: RegistrationSettings) -> None:
+    Attributes:
+        stage_xy: (N, 2) stage positions in px.
+        found: what the latest comparison of each pair found.
+    """
+
+    def __init__(
+        self, folder: FieldsFolder, flat: FlatField, settings: RegistrationSettings, distortion: float = 0.0
+    ) -> None:
         height, width = folder.header.frame_shape
 
         def view(index: int) -> View:
             frame = apply_flatfield(folder.frame(folder.records[index]), flat)
-            return View.of(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8))
+            grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+            return View.of(undistort(grey, distortion))
 
         count = len(folder.records)
         rng = np.random.default_rng(settings.seed)
         witnesses = sorted(rng.permutation(count)[:_WITNESSES].tolist())
+        self.found: dict[Pair, Translation] = {}
         self._settings = settings
         self._witnesses = witnesses
         self._views = _Kept(view, max(8, _CACHE_BYTES // (2 * height * width)), witnesses)
@@ -136,6 +171,8 @@ class _Comparison:
         with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
             for done, translation in enumerate(threads.map(compare, pairs), 1):
                 found.append(translation)
+                if translation is not None:
+                    self.found[pairs[done - 1]] = translation
                 if progress:
                     progress("registration", done, len(pairs))
         least = self._least_score(pairs, expected_xy, search_px)
@@ -198,9 +235,16 @@ def _seam(
     a, b = pair
     dx, dy = (float(value) for value in expected_xy[b] - expected_xy[a])
     if found is None:
-        return Seam(a, b, dx, dy, 0.0, accepted=False)
+        return Seam(a, b, dx, dy, 0.0, accepted=False, reason="no overlap")
+    reason: Reason = ""
     if found.score < least or found.quality < settings.min_quality:
-        return Seam(a, b, dx, dy, found.quality, accepted=False, score=found.score)
+        reason = "chance"
+    else:
+        turn_px, deviation_px = found.turn_px
+        if turn_px > max(settings.max_turn_px, _SURE_TURN * deviation_px):
+            reason = "turned"
+    if reason:
+        return Seam(a, b, dx, dy, found.quality, accepted=False, score=found.score, reason=reason)
     return Seam(a, b, found.dx, found.dy, found.quality, accepted=True, score=found.score)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ Progress = Callable[[str, int, int], None]
 
 StageMatrix = tuple[tuple[float, float], tuple[float, float]]
 """By rows, what a stage shift (x, y) becomes in the picture: scale, rotation and shear."""
+
+Reason = Literal["", "no overlap", "chance", "turned", "contradicted"]
 
 SAME: StageMatrix = ((1.0, 0.0), (0.0, 1.0))
 
@@ -30,6 +33,7 @@ class RegistrationSettings:
         min_overlap_px: neighbours whose stage positions leave less overlap than this, in px, are not compared.
         min_quality: correlation in the overlap below which no measured shift is accepted, whatever chance says.
         chance: probability that a seam is accepted which is none, from which the threshold of a scan follows.
+        max_turn_px: a seam whose overlap's ends are turned off each other by more than this, in px, is not accepted.
         max_residual_px: a seam that contradicts the others by more than this, in px, is set aside.
         neighbour_sigma_um: how far a stage error may differ between neighbours, in µm; ties what no picture ties.
         stage_sigma_um: how far a stage position may be wrong, in µm.
@@ -42,6 +46,7 @@ class RegistrationSettings:
     min_overlap_px: int = 16
     min_quality: float = 0.05
     chance: float = 1e-6
+    max_turn_px: float = 1.5
     max_residual_px: float = 3.0
     neighbour_sigma_um: float = 3.0
     stage_sigma_um: float = 30.0
@@ -50,7 +55,7 @@ class RegistrationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("search_um", "max_residual_px", "neighbour_sigma_um", "stage_sigma_um"):
+        for name in ("search_um", "max_turn_px", "max_residual_px", "neighbour_sigma_um", "stage_sigma_um"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SettingsError(f"{name} {value:g} is not above 0")
@@ -74,6 +79,7 @@ class Seam:
         accepted: whether the measurement takes part in the solution.
         residual_px: distance in px between (dx, dy) and the solved positions.
         score: of the comparison (`translation.Translation`); accepted from the scan's `least_score`.
+        reason: why it was not accepted: "no overlap", "chance", "turned" or "contradicted"; empty if it was.
     """
 
     a: int
@@ -84,6 +90,7 @@ class Seam:
     accepted: bool
     residual_px: float = 0.0
     score: float = 0.0
+    reason: Reason = ""
 
 
 @dataclass(frozen=True)

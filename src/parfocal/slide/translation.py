@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +24,13 @@ _HIGH_PASS_PX = 12.0  # structure larger than this may be shading, and does not 
 _LOW_PASS = 0.2  # band of the phase correlation, in cycles per coarse px
 _POLISH_ITERATIONS = 8
 _CONVERGED_PX = 2e-3
+_EDGE_PX = 3
 _SEGMENTS = 16  # along an overlap; the two neighbouring ones that agree best do not count for the score
+# A local shift is looked for so far from the whole overlap's, and a sixth of a place's size in between.
+_LOCAL_REACH_PX = (4, 24)
+_PLACES = 8  # along an overlap, where the shift is looked at again
+_FEWEST_PLACES = 4
+_LOCAL_LEAST = 0.3  # correlation from which a local shift counts
 _SCORE_PX = 1e4  # scores are those of an overlap of so many px
 
 
@@ -36,12 +45,30 @@ class Translation:
         score: how hard this would be to reach by chance: Fisher's transform of the correlation in what is left of the
             overlap when the eighth that agrees best is covered, scaled by the square root of the overlap's area. One
             cell that lies on another by chance is no evidence.
+        local: (n, 5), places along the overlap: x and y in frame a, by how much the shift there differs from (dx, dy),
+            and the weight of that; only where there is something to see.
     """
 
     dx: float
     dy: float
     quality: float
     score: float = 0.0
+    local: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 5)), compare=False, repr=False)
+
+    @property
+    def turn_px(self) -> tuple[float, float]:
+        """By how much a turn moves the overlap's ends off each other, in px, and the standard deviation of that."""
+        if len(self.local) < _FEWEST_PLACES:
+            return 0.0, math.inf
+        along = np.ptp(self.local[:, :2], axis=0)
+        axis = int(along.argmax())
+        place = self.local[:, axis] - self.local[:, axis].mean()
+        # the shift across the overlap's length, which distortion bends evenly, and a turn obliquely
+        slope, covariance = np.polyfit(place, self.local[:, 3 - axis], 1, w=np.sqrt(self.local[:, 4]), cov="unscaled")
+        errors = self.local[:, 3 - axis] - np.polyval(slope, place)
+        variance = float((self.local[:, 4] * errors**2).sum()) / (len(place) - 2)
+        half_px = float(along[axis]) / 2
+        return abs(float(slope[0])) * half_px, half_px * math.sqrt(float(covariance[0, 0]) * variance)
 
 
 @dataclass(frozen=True)
@@ -198,7 +225,10 @@ def _refine(view_a: View, view_b: View, coarse_shift: tuple[int, int]) -> Transl
     shift = (int(np.clip(shift[0], 16 - width, width - 16)), int(np.clip(shift[1], 16 - height, height - 16)))
     a, b = (_band(part) for part in _overlap(view_a.grey, view_b.grey, shift))
     (x_px, y_px), left, right = _polish(a, b)
-    return Translation(shift[0] + x_px, shift[1] + y_px, _quality(left, right), _score(left, right))
+    corner = (max(0, shift[0]) + _EDGE_PX, max(0, shift[1]) + _EDGE_PX)
+    return Translation(
+        shift[0] + x_px, shift[1] + y_px, _quality(left, right), _score(left, right), _local(left, right, corner)
+    )
 
 
 def _band(part: Plane) -> Plane:
@@ -211,7 +241,7 @@ def _polish(a: Plane, b: Plane) -> tuple[tuple[float, float], Plane, Plane]:
     Gauss–Newton on the difference of the standardised pictures. b is resampled at 1/32 px, which is what OpenCV's
     warp resolves; the remainder is solved for, so nothing is lost by that.
     """
-    edge = 3
+    edge = _EDGE_PX
     shift = np.zeros(2)
     left = _standardised(a[edge:-edge, edge:-edge])
     right = left
@@ -265,3 +295,36 @@ def _score(left: Plane, right: Plane) -> float:
     energy = float(np.sqrt(left_energy * right_energy))
     correlation = float(product) / energy if energy > 0 else 0.0
     return float(np.arctanh(np.clip(correlation, -0.9999, 0.9999)) * np.sqrt(left.size / _SCORE_PX))
+
+
+def _local(left: Plane, right: Plane, corner: tuple[int, int]) -> NDArray[np.float64]:
+    """Local shifts along an overlap that begins at `corner` (x, y) of frame a: see `Translation.local`."""
+    upright = left.shape[0] > left.shape[1]
+    length = max(left.shape)
+    reach = int(np.clip(min(*left.shape, length // _PLACES) // 6, *_LOCAL_REACH_PX))
+    rows = []
+    for first, last in itertools.pairwise(np.linspace(0, length, _PLACES + 1).astype(int).tolist()):
+        part = slice(first, last)
+        one, other = (plane[part] if upright else plane[:, part] for plane in (left, right))
+        if min(one.shape) < 4 * reach:
+            continue
+        inner = np.ascontiguousarray(other[reach:-reach, reach:-reach])
+        scores = cv2.matchTemplate(np.ascontiguousarray(one), inner, cv2.TM_CCOEFF_NORMED)
+        _, best, _, (x, y) = cv2.minMaxLoc(scores)
+        if not _LOCAL_LEAST < best < 1.0001 or not (0 < x < 2 * reach and 0 < y < 2 * reach):
+            continue
+        middle = (first + last - 1) / 2
+        across = (min(left.shape) - 1) / 2
+        place_x, place_y = (across, middle) if upright else (middle, across)
+        shift_x = x - reach + _vertex(scores[y, x - 1 : x + 2])
+        shift_y = y - reach + _vertex(scores[y - 1 : y + 2, x])
+        weight = min(best, 0.999) ** 2 / (1 - min(best, 0.999) ** 2)
+        rows.append((corner[0] + place_x, corner[1] + place_y, shift_x, shift_y, weight))
+    return np.array(rows, np.float64).reshape(-1, 5)
+
+
+def _vertex(three: NDArray[Any]) -> float:
+    """Place of the top of a parabola through three values, from the middle one."""
+    before, top, after = (float(value) for value in three)
+    bend = before - 2 * top + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0
