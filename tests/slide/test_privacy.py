@@ -91,6 +91,11 @@ def test_an_older_scan_has_a_pseudonym_too_which_taking_fields_again_does_not_ch
     assert pseudonym(FieldsFolder(old.path)) == before
 
 
+def test_the_pseudonym_of_a_scan_stays_as_versions_go(folder, tmp_path):
+    assert pseudonym(folder) == "slide-44589677ff16"
+    assert pseudonym(folder_of(tmp_path / "old", replace(HEADER, scan_id=""))) == "slide-1ad076ff96aa"
+
+
 def test_deidentifying_strips_label_time_and_serial_number_and_says_so(folder):
     bare, stripped = deidentify(describe(folder, identified=True))
     assert (bare.label, bare.scanned_at, bare.serial_number) == (None, None, "")

@@ -84,5 +84,5 @@ def pseudonym(folder: FieldsFolder) -> str:
 
     A scan that has no such id, from an older version, is told by what its stage reported, which nobody can guess.
     """
-    secret = folder.header.scan_id.encode() or folder.records_digest()
+    secret = folder.header.scan_id.encode() or folder.positions_digest()
     return "slide-" + hashlib.sha256(b"parfocal pseudonym\n" + secret).hexdigest()[:12]

@@ -432,10 +432,11 @@ class FieldsFolder:
         path = self.path / LABEL_FILE
         return read_label(path) if path.exists() else None
 
-    def records_digest(self) -> bytes:
-        """SHA-256 of the first attempts' lines: the same after fields were taken again."""
-        first = [asdict(record) for record in self.attempts if record.attempt == 1]
-        return hashlib.sha256(json.dumps(first).encode()).digest()
+    def positions_digest(self) -> bytes:
+        """SHA-256 of where each field was first taken: the same after fields were taken again."""
+        first = [record for record in self.attempts if record.attempt == 1]
+        places = [(record.index, record.stage_x_um, record.stage_y_um, record.stage_z_um) for record in first]
+        return hashlib.sha256(json.dumps(places).encode()).digest()
 
 
 def read_label(path: Path) -> Frame:
