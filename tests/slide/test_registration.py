@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from parfocal.errors import SettingsError
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import estimate_flatfield
 from parfocal.slide.registration import (
     RegistrationSettings,
@@ -116,6 +119,61 @@ def test_one_field_is_a_registration():
     found = solve_positions(np.array([[500.0, 300.0]]), [], PIXEL_UM)
     assert found.mosaic_xy_px.tolist() == [[0.0, 0.0]]
     assert found.largest.tolist() == [True]
+
+
+def told(scan, settings=None, matrix=None):
+    """The same scan by a stage that says something else: its header's settings, or its positions times a matrix."""
+    folder = FieldsFolder(scan.folder.path)
+    folder.header = replace(folder.header, settings=settings or {})
+    if matrix is not None:
+        stage = np.array([(r.stage_x_um, r.stage_y_um) for r in folder.records]) @ np.linalg.inv(matrix).T
+        folder.records = [
+            replace(r, stage_x_um=float(x), stage_y_um=float(y))
+            for r, (x, y) in zip(folder.records, stage, strict=True)
+        ]
+    return folder
+
+
+def test_an_error_beyond_the_stages_own_is_looked_for_over_its_backlash(synthetic_scan):
+    scan = synthetic_scan(2, 3, frame_shape=(512, 612), overlap=0.4, stage_error_um=15.0, seed=3)
+    folder = told(scan, {"neighbour_error_um": 1.0, "xy_backlash_um": [60.0, 60.0]})
+    found = register(folder, estimate_flatfield(folder))
+    assert all(seam.accepted for seam in found.seams)
+    assert position_errors(found, scan.true_xy_um, PIXEL_UM)[0] < 0.1
+
+
+@pytest.mark.parametrize(
+    "matrix", [np.array([[1.03, 0.0], [0.0, 1.03]]), np.array([[0.9994, -0.0349], [0.0349, 0.9994]])]
+)
+def test_islands_lie_by_the_stage_as_the_seams_correct_it(synthetic_scan, matrix):
+    """A wrong pixel size, or a camera turned by 2°: two halves of a scan, and nothing between them."""
+    scan = synthetic_scan(3, 6, stage_error_um=0.3, empty=(2, 3, 8, 9, 14, 15), seed=12)
+    folder = told(scan, matrix=matrix)
+    found = register(folder, estimate_flatfield(folder))
+    assert np.array(found.stage_matrix) == pytest.approx(matrix, abs=0.005)
+    assert np.bincount(found.islands)[:2].tolist() == [6, 6]
+    errors = found.mosaic_xy_px - scan.true_xy_um / PIXEL_UM
+    apart = [errors[found.islands == island].mean(axis=0) for island in (0, 1)]
+    assert np.hypot(*(apart[0] - apart[1])) < 12  # the stage alone would be 25 px and more off
+
+
+def test_a_stage_that_is_right_is_left_alone(synthetic_scan):
+    assert registered(synthetic_scan(4, 4, seed=1)).stage_matrix == ((1.0, 0.0), (0.0, 1.0))
+
+
+def test_a_field_from_elsewhere_is_tied_to_nothing(synthetic_scan):
+    scan, other = synthetic_scan(3, 3, seed=13), synthetic_scan(3, 3, seed=14)
+
+    class Mixed(FieldsFolder):
+        def frame(self, record):
+            return (other.folder if record.index == 4 else scan.folder).frame(record)
+
+    folder = Mixed(scan.folder.path)
+    found = register(folder, estimate_flatfield(folder))
+    centre = next(i for i, record in enumerate(folder.records) if record.index == 4)
+    assert [seam.accepted for seam in found.seams if centre in (seam.a, seam.b)] == [False] * 4
+    assert {seam.reason for seam in found.seams if not seam.accepted} == {"chance"}
+    assert found.largest.sum() == 8
 
 
 def test_errors_are_taken_after_one_translation():

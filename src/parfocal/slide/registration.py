@@ -168,13 +168,16 @@ class _Comparison:
             return compare_views(self._views(a), self._views(b), expected, search_px, settings.min_overlap_px)
 
         found = []
-        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="registration")
+        try:
             for done, translation in enumerate(threads.map(compare, pairs), 1):
                 found.append(translation)
                 if translation is not None:
                     self.found[pairs[done - 1]] = translation
                 if progress:
                     progress("registration", done, len(pairs))
+        finally:
+            threads.shutdown(cancel_futures=True)  # an interrupted scan waits for no more than what is under way
         least = self._least_score(pairs, expected_xy, search_px)
         return [
             _seam(pair, translation, expected_xy, least, settings)
