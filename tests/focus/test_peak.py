@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parfocal.focus.peak import central_sharpness, find_peak
+from parfocal.focus.peak import central_sharpness, find_peak, peak_by_bend
 from parfocal.merit import tenengrad
 
 RNG = np.random.default_rng(5)
@@ -43,6 +43,51 @@ class TestFindPeak:
         sharp, flat = ([0.5 * bend * -(z**2) for z in (-1, 0, 1)] for bend in (0.5, 0.02))
         z_um = [-1.0, 0.0, 1.0]
         assert find_peak(z_um, flat).error_um == pytest.approx(25 * find_peak(z_um, sharp).error_um)
+
+
+class TestPeakByBend:
+    BEND = 0.1
+
+    def falling(self, z_um: list[float], peak_um: float, bend: float = BEND) -> list[float]:
+        return [2.0 - math.log1p(bend * (z - peak_um) ** 2) for z in z_um]
+
+    def believe(self, z_um, peak_um, expected_um=0.0, sd_um=0.5, arrival_um=0.1):
+        return peak_by_bend(z_um, self.falling(z_um, peak_um), self.BEND, arrival_um, expected_um, sd_um)
+
+    @given(st.floats(-0.5, 0.5))
+    def test_two_planes_tell_the_peak_between_them(self, peak_um):
+        assert self.believe([-0.5, 0.5], peak_um, arrival_um=0.01).mean_um == pytest.approx(peak_um, abs=0.12)
+
+    def test_it_is_the_mean_of_the_posterior_by_brute_force(self):
+        z_um, draws = np.array([-0.4, 0.3]), 400_000  # of the first frame the place is exact
+        rng = np.random.default_rng(0)
+        peaks = rng.normal(0.0, math.hypot(0.3, 0.1), draws)
+        bends = self.BEND * (1 + 0.12 * rng.normal(size=draws))
+        stood = z_um[:, None] + rng.normal(0.0, 0.1, (2, draws)) * [[0.0], [math.sqrt(2)]]
+        seen = -np.log1p(bends * (stood - peaks) ** 2) + rng.normal(0.0, 0.012, (2, draws))
+        wanted = np.diff(self.falling(list(z_um), 0.35))[0]
+        like = np.abs(np.diff(seen, axis=0)[0] - wanted) < 0.002
+        belief = self.believe(list(z_um), 0.35, sd_um=0.3)
+        assert belief.mean_um == pytest.approx(float(peaks[like].mean()), abs=0.05)
+        assert belief.sd_um == pytest.approx(float(peaks[like].std()), rel=0.35)  # its prior has tails besides
+
+    def test_a_third_plane_makes_it_surer(self):
+        two, three = self.believe([-0.5, 0.5], 1.2), self.believe([-0.5, 0.5, 1.2], 1.2)
+        assert three.sd_um < two.sd_um
+        assert three.mean_um == pytest.approx(1.2, abs=0.3)
+
+    def test_farther_from_the_peak_an_error_of_arrival_matters_more(self):
+        near, far = (self.believe([d - 0.4, d + 0.4], 0.0, sd_um=1.0, arrival_um=0.2).sd_um for d in (0.0, 1.5))
+        assert far > 1.5 * near
+
+    def test_an_expectation_that_was_wrong_is_overruled(self):
+        assert self.believe([-0.5, 0.5, 2.4], 2.0, sd_um=0.4).mean_um == pytest.approx(2.0, abs=0.5)
+
+    def test_it_says_how_probably_a_frame_lies_beyond_a_reach(self):
+        belief = self.believe([-0.4, 0.4], 0.0, sd_um=0.3, arrival_um=0.1)
+        peaks = np.random.default_rng(1).choice(belief.z_um, 200_000, p=belief.share)
+        assert belief.farther_than(0.5, 0.4) == pytest.approx(float((np.abs(peaks - 0.4) > 0.5).mean()), abs=0.005)
+        assert belief.farther_than(99.0, 0.4) == 0.0
 
 
 class TestCentralSharpness:

@@ -1,5 +1,6 @@
 """Each way to bring a field into focus: what it exposes, where, which frame it keeps, and how it ends."""
 
+import math
 from dataclasses import replace
 from typing import get_args
 
@@ -27,9 +28,19 @@ class Bench:
     """One field of the geometric instrument, focused by a policy."""
 
     def __init__(
-        self, name, *, contrast=100.0, image_sd=20.0, error_um=0.0, settings=None, stage_backlash_um=20.0, **limits
+        self,
+        name,
+        *,
+        contrast=100.0,
+        image_sd=20.0,
+        error_um=0.0,
+        settings=None,
+        stage_backlash_um=20.0,
+        specimen=None,
+        **limits,
     ):
-        self.microscope, self.truth = instrument(Stripes(FOCUS_UM, contrast), backlash_um=stage_backlash_um)
+        specimen = specimen or Stripes(FOCUS_UM, contrast)
+        self.microscope, self.truth = instrument(specimen, backlash_um=stage_backlash_um)
         self.depth_um = self.microscope.depth_of_field_um
         self.policy = make_policy(name, APPROACH, settings or FocusSettings(), self.depth_um)
         plain = guard(self.microscope, **limits)
@@ -51,6 +62,19 @@ class Bench:
         visit = Visit(Expectation(expected_um, sd_um), visit.pop("last_um", expected_um), **visit)
         self.z.start_field()
         return within_budget(self.field, lambda: self.policy.focus(self.field, visit))
+
+
+class Bending(Stripes):
+    """Stripes whose Tenengrad falls as 1 / (1 + bend·d²)."""
+
+    def __init__(self, focus_um, bend):
+        super().__init__(focus_um)
+        self.bend = bend
+
+    def plane(self, z_um, channels=(0, 1, 2), shift_px=(0.0, 0.0)):
+        defocus_um = z_um - self.focus_um
+        self.contrast = (1 + abs(defocus_um) / 4) * 100.0 / math.sqrt(1 + self.bend * defocus_um**2)
+        return super().plane(z_um, channels, shift_px)
 
 
 def purposes(result):
@@ -279,6 +303,60 @@ class TestSurface:
             policy = make_policy("surface", APPROACH, FocusSettings(), 2.0, share)
             taken = policy.first_um(Visit(Expectation(0.0, 0.1), 0.0))
             assert taken == (0.0 if images == 1 else -1.5)
+
+
+class TestSurfaceByBend:
+    """Once a few focus curves of the slide are known, two images tell how far their peak is."""
+
+    BEND = 0.12
+
+    def focus(self, off_um, sd_um=ASKING, **visit):
+        bench = Bench("surface", specimen=Bending(FOCUS_UM, self.BEND))
+        return bench, bench.focus(FOCUS_UM + off_um, sd_um=sd_um, bend_per_um2=self.BEND, **visit)
+
+    def test_it_learns_the_bend_from_a_field_that_it_measured(self):
+        bench = Bench("surface", specimen=Bending(FOCUS_UM, self.BEND))
+        assert bench.focus(FOCUS_UM + 0.5, sd_um=UNSURE).bend_per_um2 == pytest.approx(self.BEND, rel=0.15)
+
+    @pytest.mark.parametrize("off_um", [-0.3, 0.0, 0.3])
+    def test_two_images_around_the_expectation_and_the_nearer_one_is_kept(self, off_um):
+        bench, result = self.focus(off_um)
+        assert purposes(result) == ["first", "second"]
+        assert result.trace[0].z_um < FOCUS_UM + off_um < result.trace[1].z_um
+        assert result.trace[1].z_um - result.trace[0].z_um == pytest.approx(bench.depth_um / 2)
+        assert abs(true_z_um(result.frame) - FOCUS_UM) == pytest.approx(min(abs(np.array(bench.frames_um) - FOCUS_UM)))
+        assert result.focus_um == pytest.approx(FOCUS_UM, abs=0.25)
+
+    @pytest.mark.parametrize("off_um", [-2.0, -1.4, 1.4, 2.0])
+    def test_where_both_are_off_a_third_goes_to_the_peak(self, off_um):
+        bench, result = self.focus(off_um)
+        assert purposes(result)[:3] == ["first", "second", "kept"]
+        assert true_z_um(result.frame) == pytest.approx(FOCUS_UM, abs=bench.depth_um / 2)
+
+    def test_a_single_image_that_its_neighbours_refuse_is_the_first_of_the_two(self):
+        _, result = self.focus(-0.4, sd_um=0.25, judge=judged(0.5))
+        assert purposes(result) == ["single", "second"]
+
+    def test_an_image_is_not_tried_where_it_would_mostly_be_refused(self):
+        judge = judged(0.0)
+        _, result = self.focus(0.0, judge=judge)
+        assert purposes(result) == ["first", "second"]
+        assert judge.asked == []
+
+    @pytest.mark.parametrize("visit", [{"bend_per_um2": None}, {"sd_um": UNSURE}])
+    def test_before_the_bend_is_known_or_far_from_the_focus_the_network_is_asked(self, visit):
+        known = {"sd_um": ASKING, "bend_per_um2": self.BEND} | visit
+        result = Bench("surface").focus(FOCUS_UM, **known)
+        assert result.trace[1].z_um - result.trace[0].z_um == pytest.approx(APPROACH.delta_um)
+
+    def test_where_sharpness_does_not_find_the_peak_the_network_is_asked(self):
+        bench = Bench(
+            "surface", specimen=Bending(FOCUS_UM, 2.0)
+        )  # falls in a way that the slide's bend does not explain
+        result = bench.focus(FOCUS_UM + 3.0, sd_um=ASKING, bend_per_um2=0.02)
+        assert any("does not tell" in step.note for step in result.trace)
+        assert any(step.prediction is not None for step in result.trace)
+        assert true_z_um(result.frame) == pytest.approx(FOCUS_UM, abs=0.31)
 
 
 class TestStack:

@@ -32,7 +32,7 @@ _FORGET = 0.98
 _OFF_SHARES = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 _STRIP_FACTOR = 1.2  # the border bends more than the centre, whose objects lie at several depths
 _BEND_U2 = 0.13  # bend of the average specimen, per u²
-_LATEST_BENDS = 25
+_LATEST_BENDS, _ENOUGH_BENDS = 25, 3
 _ROUNDS = 4
 MARGIN = 0.8  # of half the depth of field: farther out, a frame counts as out of focus
 _DOUBTFUL_SD_UM = 0.45
@@ -96,6 +96,11 @@ class KeptFrames:
         self._bends: list[float] = []
         self._nodes: dict[Cell, _Node] = {}
         self._score = np.zeros(len(_STRIP_SDS_UM))
+
+    @property
+    def bend_per_um2(self) -> float | None:
+        """By how much sharpness falls from the focus on this slide; None before some fields told."""
+        return self._bend if len(self._bends) >= _ENOUGH_BENDS else None
 
     def learn_bend(self, bend_per_um2: float) -> None:
         """A field's focus curve was measured: specimens of this slide bend so."""

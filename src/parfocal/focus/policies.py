@@ -24,6 +24,7 @@ from parfocal.focus.controller import focus_by_pairs
 from parfocal.focus.decision import FocusSettings
 from parfocal.focus.field import SAME_PLACE_UM, Field, Shot
 from parfocal.focus.kept import Judgement
+from parfocal.focus.peak import PeakBelief, peak_by_bend
 from parfocal.focus.result import FocusResult
 from parfocal.focus.surface import Expectation
 from parfocal.merit import best_focus
@@ -36,6 +37,15 @@ _STACK_REACH_DELTAS, _SWEEP_REACH_DELTAS = 3.0, 4.0
 _SWEEP_STEP_DELTAS = 0.5
 _PAST_PEAK = 2
 _PARABOLAS = 4
+_APART_DOF = 0.5  # of two images by the bend
+_BY_BEND_DOF = 0.7  # of the expected focus: farther out two images may mean another peak
+# Whatever the surface promised: images are taken because it may be wrong, or was found wrong.
+_LEAST_PRIOR_DOF, _LEAST_DOUBTED_DOF = 0.3, 0.7
+_MOST_OUT_BY_BEND = 0.06
+_SAME_NEWS = 0.5  # of that distance: an image nearer to another one says nothing new
+_NONSENSE = 25.0  # χ²: no peak explains such sharpness
+_MOVES_BY_BEND = 3
+_ASK_DOF = 0.22  # of the expected focus: beyond, two images are cheaper than one that is refused
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,16 @@ class Visit:
         last_um: focus of the field before, in µm.
         judge: what neighbours say of a shot taken here; None where nobody is to be asked.
         measure: whether its focus must be measured, whatever is expected.
+        doubted: whether what is expected was found wrong here.
+        bend_per_um2: by how much sharpness falls from the focus on this slide (`peak.Peak`); None while unknown.
     """
 
     expected: Expectation
     last_um: float
     judge: Callable[[Shot], Judgement] | None = None
     measure: bool = False
+    doubted: bool = False
+    bend_per_um2: float | None = None
 
 
 class FieldPolicy(Protocol):
@@ -133,47 +147,102 @@ class _AtExpected:
 
 @dataclass(frozen=True)
 class BySurface(_AtExpected):
-    """One image where the surface is sure or the neighbours agree, else a pair, checked by sharpness.
+    """One image where the surface is sure or the neighbours agree, else two by the slide's bend, else a checked pair.
 
     Attributes:
+        depth_of_field_um: total, in µm.
+        arrival_error_um: standard deviation of where the stage arrives, in µm.
         sure_sd_um: standard deviation of the expected focus up to which one image is kept unseen, in µm.
-        ask_sd_um: up to which one is taken and kept if its neighbours agree, in µm.
-        most_out: probability of being out of focus up to which they agree.
+        most_out: probability of being out of focus up to which the neighbours agree.
     """
 
+    depth_of_field_um: float
+    arrival_error_um: float
     sure_sd_um: float
-    ask_sd_um: float
-    most_out: float = 0.05
+    most_out: float = 0.02
     name: ClassVar[PolicyName] = "surface"
 
     def first_um(self, visit: Visit) -> float:
-        """The expected focus, or below it by `start_below_um` where a pair will be taken."""
-        return visit.expected.z_um - (0.0 if self._takes_one(visit) else self.approach.start_below_um)
+        """The expected focus; below it where two images will stand around it, or a pair."""
+        if self._takes_one(visit):
+            return visit.expected.z_um
+        if self._knows_bend(visit):
+            return visit.expected.z_um - self._apart_um / 2
+        return visit.expected.z_um - self.approach.start_below_um
 
     def focus(self, field: Field, visit: Visit) -> FocusResult:
-        """One image, or a pair; the single image is the first of that pair."""
+        """One image, or more; the single image is the first of those."""
         expected, takes_one = visit.expected, self._takes_one(visit)
         shot = field.approach("single" if takes_one else "first", self.first_um(visit))
         empty = field.is_empty(shot)
         if empty is not None and expected.sd_um <= _BLUR_HIDES_UM:
             return field.result("empty", shot, empty)
-        if not takes_one:
-            return focus_by_pairs(field, expected.z_um, first_um=shot.z_um)
-        if visit.judge is None or self._is_sure(visit):
-            return field.result("focused", shot, f"focus expected within ±{expected.sd_um:.2f} µm")
-        field.decide()
-        judgement = visit.judge(shot)
-        if judgement.compared and judgement.out_of_focus <= self.most_out:
-            seen = f"as sharp as {judgement.compared} neighbours, ±{judgement.sd_um:.2f} µm"
-            return field.result("focused", shot, seen)
-        field.note("not as sharp as its neighbours" if judgement.compared else "no neighbour to compare with")
-        return focus_by_pairs(field, expected.z_um, first_um=shot.z_um)
+        if takes_one:
+            if visit.judge is None or self._is_sure(visit):
+                return field.result("focused", shot, f"focus expected within ±{expected.sd_um:.2f} µm")
+            field.decide()
+            judgement = visit.judge(shot)
+            if judgement.compared and judgement.out_of_focus <= self.most_out:
+                seen = f"as sharp as {judgement.compared} neighbours, ±{judgement.sd_um:.2f} µm"
+                return field.result("focused", shot, seen)
+            field.note("not as sharp as its neighbours" if judgement.compared else "no neighbour to compare with")
+        by_bend = self._by_bend(field, visit) if empty is None else None
+        return by_bend or focus_by_pairs(field, expected.z_um, first_um=None if field.shots[1:] else shot.z_um)
+
+    def _by_bend(self, field: Field, visit: Visit) -> FocusResult | None:
+        """Since the bend is known, two images tell the peak. Go there unless one of them will do; None if lost."""
+        if visit.bend_per_um2 is None or not self._knows_bend(visit):
+            return None
+        field.approach("second", field.shots[0].z_um + self._apart_um)
+        for _ in range(_MOVES_BY_BEND + 1):
+            beliefs = self._believe(field, visit, visit.bend_per_um2)
+            field.decide()
+            if beliefs[0].misfit > _NONSENSE:
+                break
+            half_um = self.depth_of_field_um / 2
+            out = [belief.farther_than(half_um, shot.z_um) for belief, shot in zip(beliefs, field.shots, strict=True)]
+            best = int(np.argmin(out))
+            belief = beliefs[best]
+            if out[best] <= _MOST_OUT_BY_BEND:
+                seen = f"sharpest at {belief.mean_um:.2f} ± {belief.sd_um:.2f} µm"
+                result = field.result("focused", field.shots[best], seen)
+                return replace(result, focus_um=belief.mean_um, focus_sd_um=belief.sd_um)
+            field.approach("kept", self._where_it_tells(field, belief.mean_um))
+        field.note("sharpness does not tell the peak")
+        return None
+
+    def _believe(self, field: Field, visit: Visit, bend_per_um2: float) -> list[PeakBelief]:
+        """Where the peak is, as seen from each of the frames."""
+        z_um = [shot.z_um for shot in field.shots]
+        sharpness = [field.eyes.sharpness.centre(shot.frame) for shot in field.shots]
+        least_dof = _LEAST_DOUBTED_DOF if visit.doubted else _LEAST_PRIOR_DOF
+        sd_um = max(visit.expected.sd_um, least_dof * self.depth_of_field_um)
+        return [
+            peak_by_bend(z_um, sharpness, bend_per_um2, self.arrival_error_um, visit.expected.z_um, sd_um, index)
+            for index in range(len(z_um))
+        ]
+
+    def _where_it_tells(self, field: Field, target_um: float) -> float:
+        """The target, or beyond a frame that lies so close to it that another one there would say the same."""
+        nearest = min(field.shots, key=lambda shot: abs(shot.z_um - target_um))
+        if abs(nearest.z_um - target_um) >= _SAME_NEWS * self._apart_um:
+            return target_um
+        middle_um = sum(shot.z_um for shot in field.shots) / len(field.shots)
+        return nearest.z_um + math.copysign(self._apart_um, target_um - middle_um)
+
+    @property
+    def _apart_um(self) -> float:
+        return _APART_DOF * self.depth_of_field_um
+
+    def _knows_bend(self, visit: Visit) -> bool:
+        return visit.bend_per_um2 is not None and visit.expected.sd_um <= _BY_BEND_DOF * self.depth_of_field_um
 
     def _is_sure(self, visit: Visit) -> bool:
         return not visit.measure and visit.expected.sd_um <= self.sure_sd_um
 
     def _takes_one(self, visit: Visit) -> bool:
-        asks = not visit.measure and visit.judge is not None and visit.expected.sd_um <= self.ask_sd_um
+        most_um = (_ASK_DOF if visit.bend_per_um2 is not None else 1.0) * self.depth_of_field_um
+        asks = not visit.measure and visit.judge is not None and visit.expected.sd_um <= most_um
         return asks or self._is_sure(visit)
 
 
@@ -276,7 +345,12 @@ def _sharpest_of_curve(field: Field, keep_within_um: float) -> FocusResult:
 
 
 def make_policy(
-    name: str, approach: ApproachSettings, settings: FocusSettings, depth_of_field_um: float, sure_of_dof: float = 0.14
+    name: str,
+    approach: ApproachSettings,
+    settings: FocusSettings,
+    depth_of_field_um: float,
+    sure_of_dof: float = 0.10,
+    arrival_error_um: float = 0.17,
 ) -> FieldPolicy:
     """A policy by name, for an instrument.
 
@@ -287,6 +361,7 @@ def make_policy(
         depth_of_field_um: total, in µm.
         sure_of_dof: standard deviation of an expected focus up to which it is relied upon, as a share of the depth of
             field.
+        arrival_error_um: standard deviation of where the stage arrives, in µm.
 
     Raises:
         SettingsError: if there is no policy of that name.
@@ -309,7 +384,7 @@ def make_policy(
             returns = replace(by_paper, return_within_um=approach.delta_um)
             return ByPairs("pair-then-keep", at_focus, returns, is_checked=True)
         case "surface":
-            return BySurface(approach, checked, sure_of_dof * depth_of_field_um, depth_of_field_um)
+            return BySurface(approach, checked, depth_of_field_um, arrival_error_um, sure_of_dof * depth_of_field_um)
         case "stack":
             return ByStack(approach, settings, depth_of_field_um / 2)
         case "parabola":

@@ -34,6 +34,8 @@ _LEAST_SD_UM = 0.02
 _FORGET = 0.98
 _LEAST_WEIGHT = 0.003  # of the best candidate's: others are not asked
 _FREEDOM = 4.0  # of Student's t, by which a candidate's prediction is judged: one odd field decides nothing
+_COMPARED_SD_UM, _MOST_SDS, _PRIOR_COUNT = 1.0, 2.5, 8.0
+_LEAST_HONESTY, _MOST_HONESTY = 0.5, 2.0
 _FEWEST_TO_SUSPECT = 4
 _SUSPECT_SDS, _SUSPECT_UM = 5.0, 1.0
 _WITNESS_PITCHES = 2.5
@@ -101,6 +103,7 @@ class FocusSurface:
         self._points: list[FocusPoint] = []
         self._values = np.zeros((64, 5))  # x, y, z, variance, time; grows by doubling
         self._trusted = np.zeros(64, dtype=bool)
+        self._squares = np.array([_PRIOR_COUNT, _PRIOR_COUNT])  # how many compared, sum of squared errors in deviations
 
     @property
     def points(self) -> tuple[FocusPoint, ...]:
@@ -149,6 +152,7 @@ class FocusSurface:
             limit_um = max(_SUSPECT_UM, _SUSPECT_SDS * math.hypot(expected.sd_um, math.sqrt(point.variance_um2)))
             point = replace(point, trusted=off_um <= limit_um or self._borne_out(point))
             if not hearsay:
+                self._compare(off_um, expected.sd_um, math.sqrt(point.variance_um2))
                 means_um, variances_um2 = self._candidates.predict(*self._chosen(x_um, y_um, time_s))
                 self._candidates.judge(z_um - means_um, variances_um2 + point.variance_um2)
         self._append(point)
@@ -167,7 +171,8 @@ class FocusSurface:
         nearest = int(np.argmin(away_um))
         reach_um = self._largest_step_um * max(1.0, float(away_um[nearest]) / self._pitch_um)
         bounded_um = min(max(expected.z_um, rows[nearest, 2] - reach_um), rows[nearest, 2] + reach_um)
-        return Expectation(float(bounded_um), math.hypot(expected.sd_um, bounded_um - expected.z_um))
+        sd_um = self._honesty * expected.sd_um
+        return Expectation(float(bounded_um), math.hypot(sd_um, bounded_um - expected.z_um))
 
     @property
     def between_sd_um(self) -> float:
@@ -179,6 +184,19 @@ class FocusSurface:
         """(N, 5) x, y, z, variance, time of the trusted points, in the order in which they were added."""
         count = len(self._points)
         return self._values[:count][self._trusted[:count]]
+
+    def _compare(self, off_um: float, expected_sd_um: float, own_sd_um: float) -> None:
+        """Learn how large errors are beside what was expected of them, from fields that were not far from others."""
+        if expected_sd_um > _COMPARED_SD_UM:
+            return
+        sds = min(off_um / math.hypot(expected_sd_um, own_sd_um), _MOST_SDS)
+        self._squares = np.array([1.0, sds**2]) + _FORGET * self._squares
+
+    @property
+    def _honesty(self) -> float:
+        """By what the candidates' deviations are to be multiplied on this slide, as its measurements say."""
+        count, squares = self._squares
+        return min(max(math.sqrt(float(squares / count)), _LEAST_HONESTY), _MOST_HONESTY)
 
     def _append(self, point: FocusPoint) -> None:
         count = len(self._points)

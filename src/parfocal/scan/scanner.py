@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.base import Camera, Frame, Truth
 from parfocal.devices.microscope import Microscope
@@ -27,8 +29,13 @@ from parfocal.scan.settings import ScanSettings
 from parfocal.scan.tissue import TissueMap
 from parfocal.slide.fields import FieldRecord, FieldsFolder
 
-MOST_OUT = 0.4
-"""Probability of being out of focus from which a kept frame is taken again."""
+MOST_OUT, MOST_OUT_MEASURED = 0.4, 0.6
+"""Probability of being out of focus from which a kept frame is taken again; where the focus was measured, by images of
+its own, neighbours must be surer to overrule it."""
+
+LEAST_LIKE = 2.0
+"""By how much ln sharpness of a single image may lie below the usual: less than a seventh of the slide's detail lies in
+its centre, which may have a focus of its own."""
 
 BORDER_SPARE = 0.06
 """Share of the frame's side by which neighbours may share more than planned."""
@@ -176,6 +183,8 @@ class ScanRun:
         self._attempts: dict[int, int] = {}
         self._rescanned: list[int] = []
         self._judgements: dict[int, Judgement] = {}
+        self._measured_ones: set[int] = set()
+        self._centres: dict[int, float] = {}
         self.images = 0
 
     @property
@@ -295,7 +304,9 @@ class ScanRun:
 
     def _make_policy(self, focus: FocusSettings) -> FieldPolicy:
         settings, depth_um = self._settings, self._microscope.depth_of_field_um
-        return make_policy(settings.policy, settings.approach, focus, depth_um, settings.sure_of_dof)
+        return make_policy(
+            settings.policy, settings.approach, focus, depth_um, settings.sure_of_dof, settings.arrival_error_um
+        )
 
     def _promising(self) -> list[PlannedField]:
         """Up to four fields on which to sweep, richest first, of the sparse ones, then of all, until three are rich."""
@@ -348,7 +359,8 @@ class ScanRun:
         expected = self._surface.expect(planned.x_um, planned.y_um, self._microscope.clock.now_s)
         spaced_sd_um = self._settings.sure_of_dof * self._microscope.depth_of_field_um / 2
         far = is_sparse and expected.sd_um > spaced_sd_um
-        return Visit(expected, self._last_um, judge, again or self._doubt_ahead or far)
+        measure = again or self._doubt_ahead or far
+        return Visit(expected, self._last_um, judge, measure, doubted=again, bend_per_um2=self._kept.bend_per_um2)
 
     def _keep(
         self, planned: PlannedField, frame: Frame, z_um: float, focus: Expectation, measured: bool = False
@@ -381,12 +393,14 @@ class ScanRun:
         if result.verdict != "focused":
             self._kept.forget_if_there((planned.row, planned.column))  # it may have been asked about
             return
+        self._measured_ones.discard(planned.index)
         if result.focus_um is None or result.focus_sd_um is None:
             focus = visit.expected
             if self._asked is not None:
                 self._learn_from_neighbours(planned, focus, result.z_um, self._asked[1])
         else:
             focus = self._measured(result.focus_um, result.focus_sd_um)
+            self._measured_ones.add(planned.index)
             if not self._policy.follows:
                 self._surface.add(
                     planned.x_um, planned.y_um, focus.z_um, focus.sd_um, time_s=self._microscope.clock.now_s
@@ -404,6 +418,7 @@ class ScanRun:
     def _judge(self, planned: PlannedField, result: FocusResult, focus: Expectation) -> None:
         """Compare a kept frame with its neighbours; where it is worse, the surface is not to be relied on ahead."""
         self._microscope.clock.spend(self._microscope.decision_time_s)
+        self._centres[planned.index] = self._eyes.sharpness.centre(result.frame)
         judgement = self._keep(planned, result.frame, result.z_um, focus, measured=result.focus_um is not None)
         if judgement.out_of_focus > MOST_OUT:
             self._doubt_ahead = True
@@ -433,10 +448,19 @@ class ScanRun:
         }
 
     def _doubtful(self) -> list[PlannedField]:
-        """Fields that are unsure, failed or probably out of focus, in the plan's order."""
+        """Fields that are unsure, failed, probably out of focus or unlike the others, in the plan's order."""
         doubtful = {index for index, verdict in self._verdicts.items() if verdict in ("unsure", "failed")}
-        doubtful |= {index for index, judged in self._judgements.items() if judged.out_of_focus > MOST_OUT}
-        return [planned for planned in self._plan if planned.index in doubtful]
+        for index, judged in self._judgements.items():
+            if judged.out_of_focus > (MOST_OUT_MEASURED if index in self._measured_ones else MOST_OUT):
+                doubtful.add(index)
+        return [planned for planned in self._plan if planned.index in doubtful | self._unlike()]
+
+    def _unlike(self) -> set[int]:
+        """Fields of a single image with far less detail than the slide's others."""
+        if not self._centres:
+            return set()
+        least = float(np.median(list(self._centres.values()))) - LEAST_LIKE
+        return {index for index, centre in self._centres.items() if centre < least} - self._measured_ones
 
     def _record(self, planned: PlannedField, result: FocusResult, attempt: int) -> FieldRecord:
         x_um, y_um = self._xy.position_um

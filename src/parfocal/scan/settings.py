@@ -43,7 +43,7 @@ class ScanSettings:
     xy_backlash_um: tuple[float, float] = (0.0, 0.0)
     neighbour_error_um: float = 0.0
     arrival_error_um: float = 0.17
-    sure_of_dof: float = 0.14
+    sure_of_dof: float = 0.10
     policy: PolicyName = "surface"
     everywhere: bool = False
 
