@@ -15,7 +15,7 @@ from parfocal.slide.flatfield import FlatField
 from parfocal.slide.registration import register
 from parfocal.slide.seams import Progress, Registration, RegistrationSettings, Seam, StageMatrix
 
-FORMAT = "parfocal-registration-3"
+FORMAT = "parfocal-registration-4"
 """Changes whenever the same fields would be registered otherwise, so that what was kept before is made anew."""
 
 

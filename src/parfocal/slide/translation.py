@@ -24,6 +24,10 @@ _HIGH_PASS_PX = 12.0  # structure larger than this may be shading, and does not 
 _LOW_PASS = 0.2  # band of the phase correlation, in cycles per coarse px
 _POLISH_ITERATIONS = 8
 _CONVERGED_PX = 2e-3
+_FLAT = 0.01  # standard deviation, in grey levels, of a picture that shows nothing
+_FARTHEST_PX = 1.5  # of one refinement
+_FINE_ROUNDS = 3
+_CLIMB_PX, _CLIMBS = 4, 3
 _EDGE_PX = 3
 _SEGMENTS = 16  # along an overlap; the two neighbouring ones that agree best do not count for the score
 # A local shift is looked for so far from the whole overlap's, and a sixth of a place's size in between.
@@ -219,16 +223,37 @@ def _correlation(a: Plane, b: Plane) -> float:
 
 def _refine(view_a: View, view_b: View, coarse_shift: tuple[int, int]) -> Translation:
     """Below a pixel by least squares on the gradient, on the coarse pixels first."""
+    coarse_shift = _climb(view_a.coarse, view_b.coarse, coarse_shift)
     (x_px, y_px), _, _ = _polish(*_overlap(view_a.coarse, view_b.coarse, coarse_shift))
     shift = (round((coarse_shift[0] + x_px) * _COARSE), round((coarse_shift[1] + y_px) * _COARSE))
     height, width = view_a.grey.shape
-    shift = (int(np.clip(shift[0], 16 - width, width - 16)), int(np.clip(shift[1], 16 - height, height - 16)))
-    a, b = (_band(part) for part in _overlap(view_a.grey, view_b.grey, shift))
-    (x_px, y_px), left, right = _polish(a, b)
+    for _ in range(_FINE_ROUNDS):
+        shift = (int(np.clip(shift[0], 16 - width, width - 16)), int(np.clip(shift[1], 16 - height, height - 16)))
+        a, b = (_band(part) for part in _overlap(view_a.grey, view_b.grey, shift))
+        (x_px, y_px), left, right = _polish(a, b)
+        found = max(abs(x_px), abs(y_px)) < _FARTHEST_PX
+        if found:
+            break
+        shift = (shift[0] + round(x_px), shift[1] + round(y_px))
+    if not found:  # the best lies farther away than anything that was looked at: no shift is known to the pixel
+        return Translation(float(shift[0]), float(shift[1]), _quality(left, right))
     corner = (max(0, shift[0]) + _EDGE_PX, max(0, shift[1]) + _EDGE_PX)
     return Translation(
         shift[0] + x_px, shift[1] + y_px, _quality(left, right), _score(left, right), _local(left, right, corner)
     )
+
+
+def _climb(a: Plane, b: Plane, shift: tuple[int, int]) -> tuple[int, int]:
+    """From the neighbourhood of the best shift to it, in whole px."""
+    for _ in range(_CLIMBS):
+        part_a, part_b = _overlap(a, b, shift)
+        reach = min(_CLIMB_PX, (min(part_a.shape) - 1) // 4)
+        inner = np.ascontiguousarray(part_b[reach : part_b.shape[0] - reach, reach : part_b.shape[1] - reach])
+        _, _, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(part_a, inner, cv2.TM_CCOEFF_NORMED))
+        shift = (shift[0] + x - reach, shift[1] + y - reach)
+        if 0 < x < 2 * reach and 0 < y < 2 * reach:
+            break
+    return shift
 
 
 def _band(part: Plane) -> Plane:
@@ -257,7 +282,9 @@ def _polish(a: Plane, b: Plane) -> tuple[tuple[float, float], Plane, Plane]:
         xx, xy, yy = _dot(gx, gx), _dot(gx, gy), _dot(gy, gy)
         normal = np.array([[xx, xy], [xy, yy]])
         step = np.linalg.lstsq(normal, -np.array([_dot(gx, error), _dot(gy, error)]), rcond=1e-6)[0]
-        updated = np.clip(applied + step, -1.5, 1.5)  # farther than the pixel that was found is no refinement
+        updated = np.clip(
+            applied + step, -_FARTHEST_PX, _FARTHEST_PX
+        )  # farther than the pixel that was found is no refinement
         converged = np.abs(updated - shift).max() < _CONVERGED_PX
         shift = updated
         if converged:
@@ -267,7 +294,7 @@ def _polish(a: Plane, b: Plane) -> tuple[tuple[float, float], Plane, Plane]:
 
 def _standardised(plane: Plane) -> Plane:
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(plane))
-    scale = 1.0 / deviation if deviation > 0 else 1.0
+    scale = 1.0 / deviation if deviation > _FLAT else 0.0  # two flat pictures agree in nothing but rounding
     return np.asarray((plane - np.float32(mean)) * np.float32(scale), np.float32)
 
 
@@ -306,7 +333,7 @@ def _local(left: Plane, right: Plane, corner: tuple[int, int]) -> NDArray[np.flo
     for first, last in itertools.pairwise(np.linspace(0, length, _PLACES + 1).astype(int).tolist()):
         part = slice(first, last)
         one, other = (plane[part] if upright else plane[:, part] for plane in (left, right))
-        if min(one.shape) < 4 * reach:
+        if min(one.shape) < 4 * reach or min(float(one.std()), float(other.std())) < _FLAT:
             continue
         inner = np.ascontiguousarray(other[reach:-reach, reach:-reach])
         scores = cv2.matchTemplate(np.ascontiguousarray(one), inner, cv2.TM_CCOEFF_NORMED)
