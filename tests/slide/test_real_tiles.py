@@ -12,7 +12,6 @@ from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import estimate_flatfield
 from parfocal.slide.imported import ImportSettings, import_fields
 from parfocal.slide.registered import registered
-from parfocal.slide.stitch import stitch
 
 FIELDS = Path(__file__).parents[3] / "shared" / "data" / "fields"
 HAND_MOVED_PX = (-860.0, 80.0)  # about where a hand moved the slide
@@ -20,7 +19,7 @@ needs_fields = pytest.mark.skipif(not FIELDS.is_dir(), reason="real tiles are no
 
 
 def only_seam(tmp_path, images, places_px):
-    """Import two pictures with a pixel of 1 µm, stitch them, and return the seam."""
+    """Import two pictures with a pixel of 1 µm, register them, and return the seam."""
     (tmp_path / "tiles").mkdir(parents=True)
     lines = ["file,x_um,y_um"]
     for name, image, (x, y) in zip("ab", images, places_px, strict=True):
@@ -30,7 +29,6 @@ def only_seam(tmp_path, images, places_px):
     folder = import_fields(
         str(tmp_path / "tiles/*.png"), tmp_path / "tiles.csv", tmp_path / "fields", ImportSettings(1.0)
     )
-    stitch(folder.path)
     (seam,) = registered(folder, estimate_flatfield(FieldsFolder(folder.path))).seams
     return seam
 
@@ -77,7 +75,7 @@ def by_features(image_a, image_b):
 
 
 @needs_fields
-@pytest.mark.parametrize(("one", "other"), [(1, 4), (2, 3)])
+@pytest.mark.parametrize(("one", "other"), [(1, 4), pytest.param(2, 3, marks=pytest.mark.slow)])
 def test_a_hand_moved_pair_registers_because_it_is_not_turned(tmp_path, one, other):
     images = [cv2.imread(str(FIELDS / f"dp_{number}.jpg")) for number in (one, other)]
     middle, turn = by_features(*images)
@@ -88,7 +86,7 @@ def test_a_hand_moved_pair_registers_because_it_is_not_turned(tmp_path, one, oth
 
 
 @needs_fields
-@pytest.mark.parametrize("degrees", [0.3, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("degrees", [1.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.3, 2.0, 5.0))])
 def test_the_same_pair_turned_is_refused_with_its_reason(tmp_path, degrees):
     images = [cv2.imread(str(FIELDS / f"dp_{number}.jpg")) for number in (1, 4)]
     height, width = images[1].shape[:2]
