@@ -346,7 +346,7 @@ class ScanRun:
         self._verdicts[planned.index] = result.verdict
         self._attempts[planned.index] = attempt
         self._learn(planned, visit, result)
-        return self._record(planned, result, attempt), result.frame
+        return self._record(planned, visit, result, attempt), result.frame
 
     def _visit(self, planned: PlannedField, again: bool, is_sparse: bool) -> Visit:
         def judge(shot: Shot) -> Judgement:
@@ -462,8 +462,9 @@ class ScanRun:
         least = float(np.median(list(self._centres.values()))) - LEAST_LIKE
         return {index for index, centre in self._centres.items() if centre < least} - self._measured_ones
 
-    def _record(self, planned: PlannedField, result: FocusResult, attempt: int) -> FieldRecord:
+    def _record(self, planned: PlannedField, visit: Visit, result: FocusResult, attempt: int) -> FieldRecord:
         x_um, y_um = self._xy.position_um
+        expected = {"expected_um": visit.expected.z_um, "expected_sd_um": visit.expected.sd_um}
         return FieldRecord(
             index=planned.index,
             row=planned.row,
@@ -473,7 +474,7 @@ class ScanRun:
             stage_z_um=result.z_um,
             verdict=result.verdict,
             images=result.images,
-            focus=result.to_json(),
+            focus=result.to_json() | ({} if self._policy.follows else expected),
             true_stage_um=None if self._witness is None else self._witness.position_um(result.frame),
             attempt=attempt,
         )
