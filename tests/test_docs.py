@@ -86,7 +86,7 @@ def folder(tmp_path, recorded_stack, scanned):
     shutil.copytree(scanned, tmp_path / "my-scan")
     (instrument,) = blocks(ROOT / "docs" / "instruments.md", "toml")
     (tmp_path / "my-microscope.toml").write_text(instrument, encoding="utf-8")
-    (table,) = blocks(ROOT / "docs" / "stitching.md", "csv")
+    (table,) = blocks(ROOT / "docs" / "stitching.md", "text positions")
     (tmp_path / "my-tiles.csv").write_text(table, encoding="utf-8")
     return tmp_path
 
