@@ -141,7 +141,7 @@ class _Scan(_Table):
     policy: PolicyName = "surface"
     everywhere: bool = False
     arrival_error_um: _Positive = 0.17
-    sure_of_dof: _Positive = 0.14
+    sure_of_dof: _Positive = 0.10
 
 
 class _Simulated(_Table):
