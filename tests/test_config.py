@@ -43,7 +43,7 @@ def test_the_papers_instrument_is_what_it_promises():
 def test_by_default_a_scan_visits_the_tissue_and_goes_by_the_surface(small_toml):
     settings = open_microscope(small_toml()).settings
     assert (settings.policy, settings.everywhere) == ("surface", False)
-    assert (settings.arrival_error_um, settings.sure_of_dof) == (0.17, 0.14)
+    assert (settings.arrival_error_um, settings.sure_of_dof) == (0.17, 0.10)
 
 
 def test_an_instruments_file_says_how_it_scans(small_toml):

@@ -141,6 +141,17 @@ def test_an_interrupted_export_leaves_nothing(scan, tmp_path, stage):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_scan_in_a_read_only_archive_is_exported_and_left_as_it_is(scan, tmp_path, monkeypatch):
+    archive = tmp_path / "archive"
+    shutil.copytree(scan.folder.path, archive)
+    for made in ("registration.json", "light.json"):
+        (archive / made).unlink(missing_ok=True)
+    held = sorted(archive.rglob("*"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    export(archive, tmp_path / "out", ("tiff",))
+    assert sorted(archive.rglob("*")) == held
+
+
 def test_exporting_again_replaces_all_of_it(scan, tmp_path):
     export(scan.folder.path, tmp_path, FORMATS, quality=40)
     names = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}

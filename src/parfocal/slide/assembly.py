@@ -8,6 +8,7 @@ import numpy as np
 
 from parfocal.errors import FileError
 from parfocal.slide.description import SlideDescription, describe
+from parfocal.slide.durable import may_keep
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import estimate_flatfield
 from parfocal.slide.light import Light, measure_light, write_light
@@ -71,6 +72,7 @@ def assemble(fields: FieldsFolder, progress: Progress | None = None) -> Assembly
     flat = estimate_flatfield(fields)
     registration = registered(fields, flat, progress)
     light = measure_light(fields, flat, registration, progress)
-    write_light(fields.path, light)
+    if may_keep(fields.path):
+        write_light(fields.path, light)
     mosaic = Mosaic(fields, light, registration.mosaic_xy_px, distortion=registration.distortion)
     return Assembly(fields, registration, light, mosaic, describe(fields, field_table(fields, registration)))

@@ -15,6 +15,11 @@ PART_SUFFIX = ".part"
 """Ends the name of a file that is being written."""
 
 
+def may_keep(folder: Path) -> bool:
+    """Whether what was worked out of a folder can be kept in it: archives may be read-only."""
+    return os.access(folder, os.W_OK)
+
+
 def cannot(action: str, path: Path, error: OSError) -> FileError:
     """The FileError that says which file could not be opened, read or written, and why."""
     return FileError(f"{path}: cannot {action}: {error.strerror or error}")

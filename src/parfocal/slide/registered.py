@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from parfocal.slide.durable import cannot, written_aside
+from parfocal.slide.durable import cannot, may_keep, written_aside
 from parfocal.slide.fields import HEADER_FILE, RECORDS_FILE, REGISTRATION_FILE, FieldsFolder
 from parfocal.slide.flatfield import FlatField
 from parfocal.slide.registration import register
@@ -25,7 +25,7 @@ def registered(
     progress: Progress | None = None,
     settings: RegistrationSettings | None = None,
 ) -> Registration:
-    """The kept registration of a scan if it is still that of its fields, else a new one, which is kept.
+    """The kept registration of a scan if it is still that of its fields, else a new one, which is kept unless the folder is read-only.
 
     Args:
         folder: the scan, with at least one field.
@@ -42,7 +42,8 @@ def registered(
     if kept is not None:
         return kept
     made = register(folder, flat, settings, progress)
-    _write(folder, digest, made)
+    if may_keep(folder.path):
+        _write(folder, digest, made)
     return made
 
 
