@@ -25,7 +25,9 @@ def registered(
     progress: Progress | None = None,
     settings: RegistrationSettings | None = None,
 ) -> Registration:
-    """The kept registration of a scan if it is still that of its fields, else a new one, which is kept unless the folder is read-only.
+    """The kept registration of a scan if it is still that of its fields, else a new one.
+
+    The new one is kept, unless the folder is read-only.
 
     Args:
         folder: the scan, with at least one field.
