@@ -22,7 +22,7 @@ _SCORE_NOISE = (
     0.012  # of sharpness between frames at one z: up to 0.009 where the centre shows noise only, else far less
 )
 _SAME_SCALE = 0.02
-_BELIEF_SDS, _BELIEF_FALLS, _BELIEF_PLACES = 6.0, 1.3, 241
+_BELIEF_SDS, _BELIEF_FALLS, _BELIEF_PLACES = 6.0, 1.3, 401
 _TAIL = 0.1
 _BENDS = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))  # Gauss–Hermite: standard deviations, weight
 BEND_VARIES = 0.12
@@ -146,8 +146,10 @@ def peak_by_bend(
     errors_um = np.full((len(z_um), 1), math.sqrt(2) * arrival_error_um)
     errors_um[exact] = 0.0
     expected_sd_um = math.hypot(expected_sd_um, arrival_error_um)
-    reach_um = max(_BELIEF_SDS * expected_sd_um, _BELIEF_FALLS / math.sqrt(bend_per_um2))
-    places_um = np.linspace(expected_um - reach_um, expected_um + reach_um, _BELIEF_PLACES)
+    reach_um, beyond_um = _BELIEF_SDS * expected_sd_um, _BELIEF_FALLS / math.sqrt(bend_per_um2)
+    lowest_um = min(expected_um - reach_um, min(z_um) - beyond_um)
+    highest_um = max(expected_um + reach_um, max(z_um) + beyond_um)
+    places_um = np.linspace(lowest_um, highest_um, _BELIEF_PLACES)
     away_um = np.array(z_um)[:, None] - places_um
     scores = np.array(sharpness)
     told = [_likelihood(away_um, scores, bend_per_um2 * (1 + sds * BEND_VARIES), errors_um) for sds, _ in _BENDS]

@@ -40,9 +40,10 @@ _PARABOLAS = 4
 _APART_DOF = 0.5  # of two images by the bend
 _BY_BEND_DOF = 0.7  # of the expected focus: farther out two images may mean another peak
 # Whatever the surface promised: images are taken because it may be wrong, or was found wrong.
-_LEAST_PRIOR_DOF, _LEAST_DOUBTED_DOF = 0.3, 0.7
+_LEAST_PRIOR_DOF, _LEAST_DOUBTED_DOF = 0.3, 1.4
 _MOST_OUT_BY_BEND = 0.06
 _SAME_NEWS = 0.5  # of that distance: an image nearer to another one says nothing new
+_FAR = 0.5  # of ln sharpness below the sharpest
 _NONSENSE = 25.0  # χ²: no peak explains such sharpness
 _MOVES_BY_BEND = 3
 _ASK_DOF = 0.22  # of the expected focus: beyond, two images are cheaper than one that is refused
@@ -195,32 +196,38 @@ class BySurface(_AtExpected):
             return None
         field.approach("second", field.shots[0].z_um + self._apart_um)
         for _ in range(_MOVES_BY_BEND + 1):
-            beliefs = self._believe(field, visit, visit.bend_per_um2)
+            shots, beliefs = self._believe(field, visit, visit.bend_per_um2)
             field.decide()
             if beliefs[0].misfit > _NONSENSE:
                 break
             half_um = self.depth_of_field_um / 2
-            out = [belief.farther_than(half_um, shot.z_um) for belief, shot in zip(beliefs, field.shots, strict=True)]
+            out = [belief.farther_than(half_um, shot.z_um) for belief, shot in zip(beliefs, shots, strict=True)]
             best = int(np.argmin(out))
             belief = beliefs[best]
             if out[best] <= _MOST_OUT_BY_BEND:
                 seen = f"sharpest at {belief.mean_um:.2f} ± {belief.sd_um:.2f} µm"
-                result = field.result("focused", field.shots[best], seen)
+                result = field.result("focused", shots[best], seen)
                 return replace(result, focus_um=belief.mean_um, focus_sd_um=belief.sd_um)
             field.approach("kept", self._where_it_tells(field, belief.mean_um))
         field.note("sharpness does not tell the peak")
         return None
 
-    def _believe(self, field: Field, visit: Visit, bend_per_um2: float) -> list[PeakBelief]:
-        """Where the peak is, as seen from each of the frames."""
-        z_um = [shot.z_um for shot in field.shots]
-        sharpness = [field.eyes.sharpness.centre(shot.frame) for shot in field.shots]
+    def _believe(self, field: Field, visit: Visit, bend_per_um2: float) -> tuple[list[Shot], list[PeakBelief]]:
+        """The frames that tell where the peak is, and where it is as seen from each of them.
+
+        Frames on the far flank have shown the way; by how much sharpness falls there is not known well enough.
+        """
+        scored = sorted(((field.eyes.sharpness.centre(shot.frame), shot) for shot in field.shots), key=lambda s: -s[0])
+        scored = [(score, shot) for rank, (score, shot) in enumerate(scored) if rank < 2 or score > scored[0][0] - _FAR]
+        sharpness, shots = [score for score, _ in scored], [shot for _, shot in scored]
+        z_um = [shot.z_um for shot in shots]
         least_dof = _LEAST_DOUBTED_DOF if visit.doubted else _LEAST_PRIOR_DOF
         sd_um = max(visit.expected.sd_um, least_dof * self.depth_of_field_um)
-        return [
+        beliefs = [
             peak_by_bend(z_um, sharpness, bend_per_um2, self.arrival_error_um, visit.expected.z_um, sd_um, index)
             for index in range(len(z_um))
         ]
+        return shots, beliefs
 
     def _where_it_tells(self, field: Field, target_um: float) -> float:
         """The target, or beyond a frame that lies so close to it that another one there would say the same."""

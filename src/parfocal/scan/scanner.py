@@ -360,7 +360,8 @@ class ScanRun:
         spaced_sd_um = self._settings.sure_of_dof * self._microscope.depth_of_field_um / 2
         far = is_sparse and expected.sd_um > spaced_sd_um
         measure = again or self._doubt_ahead or far
-        return Visit(expected, self._last_um, judge, measure, doubted=again, bend_per_um2=self._kept.bend_per_um2)
+        doubted = again or self._doubt_ahead
+        return Visit(expected, self._last_um, judge, measure, doubted, self._kept.bend_per_um2)
 
     def _keep(
         self, planned: PlannedField, frame: Frame, z_um: float, focus: Expectation, measured: bool = False

@@ -224,7 +224,11 @@ def _correlation(a: Plane, b: Plane) -> float:
 def _refine(view_a: View, view_b: View, coarse_shift: tuple[int, int]) -> Translation:
     """Below a pixel by least squares on the gradient, on the coarse pixels first."""
     coarse_shift = _climb(view_a.coarse, view_b.coarse, coarse_shift)
-    (x_px, y_px), _, _ = _polish(*_overlap(view_a.coarse, view_b.coarse, coarse_shift))
+    coarse = _overlap(view_a.coarse, view_b.coarse, coarse_shift)
+    if min(coarse[0].shape) < _COARSE_MIN_PX:  # climbed out of the overlap: chance, which the fine pixels judge
+        x_px = y_px = 0.0
+    else:
+        (x_px, y_px), _, _ = _polish(*coarse)
     shift = (round((coarse_shift[0] + x_px) * _COARSE), round((coarse_shift[1] + y_px) * _COARSE))
     height, width = view_a.grey.shape
     for _ in range(_FINE_ROUNDS):
