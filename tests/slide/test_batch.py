@@ -116,6 +116,7 @@ def test_the_command_line_makes_several_slides_and_says_which_one_failed(slides,
     assert not (tmp_path / "broken").exists()
 
 
+@pytest.mark.slow
 def test_quality_of_several_slides_is_reported_for_each(slides, tmp_path, monkeypatch, parfocal):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     code, out, _ = parfocal("qc", slides / "a", slides / "b 2", "--out", tmp_path, "--json")
