@@ -23,7 +23,7 @@ _SCORE_NOISE = (
 )
 _SAME_SCALE = 0.02
 _BELIEF_SDS, _BELIEF_FALLS, _BELIEF_PLACES = 6.0, 1.3, 401
-_TAIL = 0.1
+_TAIL, _ANYWHERE = 0.1, 0.003
 _BENDS = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))  # Gauss–Hermite: standard deviations, weight
 BEND_VARIES = 0.12
 """By which share the bend of a slide's fields varies: measured, 2 to 10 %, mixed specimens more."""
@@ -155,7 +155,7 @@ def peak_by_bend(
     told = [_likelihood(away_um, scores, bend_per_um2 * (1 + sds * BEND_VARIES), errors_um) for sds, _ in _BENDS]
     likelihood = logsumexp([log for log, _ in told], b=[[weight] for _, weight in _BENDS], axis=0)
     apart = (places_um - expected_um) / expected_sd_um
-    prior = np.exp(-0.5 * apart**2) + _TAIL * np.exp(-0.5 * (apart / 3) ** 2) + _TAIL**2
+    prior = np.exp(-0.5 * apart**2) + _TAIL * np.exp(-0.5 * (apart / 3) ** 2) + _ANYWHERE
     share = prior * np.exp(likelihood - likelihood.max())
     return PeakBelief(places_um, share / share.sum(), min(float(misfit.min()) for _, misfit in told))
 
