@@ -28,7 +28,7 @@ scan: $(VENV)/.base
 	@echo "and at first-slide/slide.ome.tif, the slide itself, in QuPath. Numbers: $(BIN)/parfocal info first-slide"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint slow docs wheel benchmark
 
@@ -40,7 +40,7 @@ lint: $(VENV)/.train
 
 # Exactly what make test left out.
 slow: $(VENV)/.train | readers
-	$(BIN)/python -m pytest -n 2 -m "(slow or train) and not hardware"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "(slow or train) and not hardware"
 
 # Programs of others that read our slides: a test whose program is missing is skipped, and says so.
 readers:
