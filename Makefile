@@ -1,5 +1,5 @@
 # make scan    scan the default simulated slide into first-slide/
-# make test    the default tests, without torch (under 5 minutes)
+# make test    the default tests, without torch (some 7 minutes on two cores)
 # make check   what make test leaves out and runs without hardware: lint, slow tests, tests that need torch, other
 #              programs that read our slides, docs, wheel, benchmarks
 # make train TEXTURES=DIR   make the shipped network again (an hour and a half on two cores)

@@ -140,8 +140,8 @@ class _XY(_Table):
 class _Scan(_Table):
     policy: PolicyName = "surface"
     everywhere: bool = False
-    arrival_error_um: _Positive = 0.17
-    sure_of_dof: _Positive = 0.10
+    arrival_error_um: _Positive = ScanSettings.arrival_error_um
+    sure_of_dof: _Positive = ScanSettings.sure_of_dof
 
 
 class _Simulated(_Table):

@@ -15,10 +15,12 @@ import pytest
 import tifffile
 import zarr
 
+from parfocal.cli import exporting
 from parfocal.errors import FileError, SettingsError
 from parfocal.slide.description import pseudonym
 from parfocal.slide.destinations import FORMATS, destinations, file_name
 from parfocal.slide.export import export
+from parfocal.slide.pyramid import JPEG_QUALITY
 from parfocal.slide.quality_files import read_csv, read_parquet
 
 
@@ -289,6 +291,11 @@ def test_a_slide_has_its_id_only_if_that_is_asked_for_and_no_time_or_number_if_i
     assert not any(secret in text for secret in (b"S-12", b"SN-7", b"2026-03-04", b"20260304", b"2026:03:04"))
     with pytest.raises(SettingsError, match="either named by its id, or de-identified"):
         export(folder, tmp_path / "both", FORMATS, identified=True, deidentify=True)
+
+
+def test_the_command_offers_what_can_be_written_at_the_quality_that_is_used():
+    assert exporting.FORMATS == FORMATS
+    assert exporting.JPEG_QUALITY == JPEG_QUALITY
 
 
 def test_no_format_is_refused(scan, tmp_path):

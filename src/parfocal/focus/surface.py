@@ -34,6 +34,7 @@ _LEAST_SD_UM = 0.02
 _FORGET = 0.98
 _LEAST_WEIGHT = 0.003  # of the best candidate's: others are not asked
 _FREEDOM = 4.0  # of Student's t, by which a candidate's prediction is judged: one odd field decides nothing
+# Errors are compared with expectations that say something; one odd field counts for little, and so do the first few.
 _COMPARED_SD_UM, _MOST_SDS, _PRIOR_COUNT = 1.0, 2.5, 8.0
 _LEAST_HONESTY, _MOST_HONESTY = 0.5, 2.0
 _FEWEST_TO_SUSPECT = 4
