@@ -2,7 +2,7 @@
 
 import pytest
 
-from parfocal.config import instrument_names, open_microscope, specimen_names
+from parfocal.config import instrument_names, open_lamp, open_microscope, specimen_names
 from parfocal.errors import FileError, InputError, SettingsError
 
 
@@ -149,3 +149,18 @@ def test_a_corrupt_network_is_refused_by_name(small_toml, tmp_path):
     path.write_bytes(b"\x08\x07 this is no network")
     with pytest.raises(InputError, match=r"network\.onnx"):
         open_microscope(small_toml()).predictor(path)
+
+
+def test_the_lamp_of_an_instrument_can_be_put_out_by_whoever_knows_its_name(small_toml, tmp_path):
+    name = small_toml("[simulated]", f'[simulated]\nlamp_file = "{(tmp_path / "lamp").as_posix()}"')
+    instrument = open_microscope(name)
+    instrument.microscope.lamp.on()
+    assert instrument.lamp_name == name
+    open_lamp(instrument.lamp_name).off()
+    assert not instrument.microscope.lamp.is_on
+
+
+def test_a_lamp_that_ends_with_its_process_cannot_be_opened_by_another():
+    assert open_microscope("simulated-20x").lamp_name is None
+    with pytest.raises(SettingsError, match="no other can reach it"):
+        open_lamp("simulated-20x")

@@ -13,10 +13,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from parfocal.devices.approach import ApproachSettings, GuardLimits
-from parfocal.devices.base import Truth
+from parfocal.devices.base import Lamp, Truth
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.simulated import (
     CameraSettings,
+    SimulatedLamp,
     SimulatedSettings,
     XYSettings,
     ZSettings,
@@ -56,6 +57,7 @@ class Instrument:
         truth: what a simulated instrument knows about itself; None on a real one.
         specimen: what lies under it, in words.
         seed: of everything random in it.
+        lamp_name: what `open_lamp` takes to reach its lamp from another process; None where it ends with this one.
     """
 
     microscope: Microscope
@@ -63,6 +65,7 @@ class Instrument:
     truth: Truth | None
     specimen: str
     seed: int
+    lamp_name: str | None = None
 
     def predictor(self, network: Path | None = None) -> FocusPredictor:
         """A network for this instrument: the one in a file, or the one that comes with Parfocal.
@@ -160,6 +163,7 @@ class _Simulated(_Table):
     focal_shift_um: _NotNegative = 0.3
     tilt_um_per_mm: tuple[float, float] | None = None
     stage_limits_um: tuple[_Range, _Range] = ((-12_500.0, 12_500.0), (-12_500.0, 12_500.0))
+    lamp_file: Path | None = None
 
 
 class _InstrumentFile(_Table):
@@ -237,7 +241,27 @@ def open_microscope(
         if not accept_stale:
             check_age(measured)
         settings = apply_calibration(settings, measured)
-    return Instrument(microscope, settings, truth, specimen, seed)
+    return Instrument(microscope, settings, truth, specimen, seed, _lamp_name(file, name))
+
+
+def open_lamp(name: str) -> Lamp:
+    """Open nothing but an instrument's lamp, from another process than the one that lit it.
+
+    Args:
+        name: a built-in instrument's name, or the path of a TOML file.
+
+    Raises:
+        FileError: if the TOML file cannot be read.
+        SettingsError: if a setting is wrong, or the lamp ends with the process that lit it.
+    """
+    file = _parse(name)
+    if _lamp_name(file, name) is None:
+        raise SettingsError(f"the lamp of {name} ends with the process that lit it: no other can reach it")
+    return SimulatedLamp(file.simulated.lamp_file)
+
+
+def _lamp_name(file: _InstrumentFile, name: str) -> str | None:
+    return None if file.simulated.lamp_file is None else name
 
 
 def _parse(name: str) -> _InstrumentFile:
@@ -293,6 +317,7 @@ def _simulated(file: _InstrumentFile, specimen: str, seed: int) -> tuple[Microsc
             error_um=world.xy_error_um,
         ),
         z=ZSettings(backlash_um=world.z_backlash_um, error_um=world.z_error_um, screw_um=world.z_screw_um),
+        lamp_file=world.lamp_file,
     )
     optics = SlideOptics(_specimen(specimen, file.camera.pixel_size_um, seed, relief), illumination)
     return simulated_microscope(optics, Sensor(seed=seed), settings, _surface(relief), seed)

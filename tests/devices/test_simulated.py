@@ -10,6 +10,7 @@ from parfocal.devices.base import Truth
 from parfocal.devices.simulated import (
     CameraSettings,
     PlayAxis,
+    SimulatedLamp,
     SimulatedSettings,
     SimulatedXYStage,
     SimulatedZStage,
@@ -18,7 +19,7 @@ from parfocal.devices.simulated import (
     ZSettings,
     simulated_microscope,
 )
-from parfocal.errors import LimitError, SettingsError
+from parfocal.errors import InstrumentError, LimitError, SettingsError
 from parfocal.merit import best_focus, tenengrad
 from parfocal.optics.imaging import SlideOptics
 from parfocal.optics.objective import Objective
@@ -74,6 +75,25 @@ class TestSimulatedLamp(LampContract):
     @pytest.fixture
     def lamp(self, microscope):
         return microscope.lamp
+
+
+class TestALampWhoseStateLivesInAFile(LampContract):
+    @pytest.fixture
+    def lamp(self, tmp_path):
+        return SimulatedLamp(tmp_path / "lamp")
+
+    def test_another_process_sees_it_and_puts_it_out(self, lamp, tmp_path):
+        other = SimulatedLamp(tmp_path / "lamp")
+        assert not other.is_on
+        lamp.on()
+        assert other.is_on
+        assert (tmp_path / "lamp").read_text() == "on\n"
+        other.off()
+        assert not lamp.is_on
+
+    def test_a_file_that_cannot_be_written_is_an_error_of_the_instrument(self, tmp_path):
+        with pytest.raises(InstrumentError, match="cannot write"):
+            SimulatedLamp(tmp_path / "absent" / "lamp").on()
 
 
 class TestVirtualClock(ClockContract):

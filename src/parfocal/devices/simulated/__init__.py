@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class SimulatedSettings:
         camera: its camera.
         xy: its x-y stage.
         z: its z stage.
+        lamp_file: where its lamp keeps its state; None to keep it in memory.
     """
 
     name: str = "simulated-20x"
@@ -45,6 +47,7 @@ class SimulatedSettings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     xy: XYSettings = field(default_factory=XYSettings)
     z: ZSettings = field(default_factory=ZSettings)
+    lamp_file: Path | None = None
 
 
 def simulated_microscope(
@@ -67,7 +70,7 @@ def simulated_microscope(
         SettingsError: if the settings are out of range.
     """
     z_rng, xy_rng, camera_rng = np.random.default_rng(seed).spawn(3)
-    clock, lamp = VirtualClock(), SimulatedLamp()
+    clock, lamp = VirtualClock(), SimulatedLamp(settings.lamp_file)
     z = SimulatedZStage(settings.z, clock, z_rng)
     xy = SimulatedXYStage(settings.xy, clock, xy_rng)
     slide = SlideOnStage(optics, xy, z, settings.camera.frame_shape, settings.camera.pixel_size_um)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.devices.base import Clock, Frame, Lamp
-from parfocal.errors import ParfocalError, SettingsError
+from parfocal.errors import InstrumentError, ParfocalError, SettingsError
 
 
 class Sensor(Protocol):
@@ -54,23 +55,45 @@ class VirtualClock:
 
 
 class SimulatedLamp:
-    """A lamp that does what it is told."""
+    """A lamp that does what it is told.
 
-    def __init__(self) -> None:
+    Args:
+        file: where it keeps its state, "on" or "off", so that it outlives the process that lit it, as a real lamp does;
+            None to keep it in memory.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
         self._is_on = False
 
     @property
     def is_on(self) -> bool:
         """Whether the lamp is lit."""
-        return self._is_on
+        if self._file is None:
+            return self._is_on
+        try:
+            return self._file.read_text(encoding="ascii").strip() == "on"
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise InstrumentError(f"lamp {self._file}: cannot read: {error.strerror}") from error
 
     def on(self) -> None:
         """Light it."""
-        self._is_on = True
+        self._switch(True)
 
     def off(self) -> None:
         """Put it out."""
-        self._is_on = False
+        self._switch(False)
+
+    def _switch(self, is_on: bool) -> None:
+        self._is_on = is_on
+        if self._file is None:
+            return
+        try:
+            self._file.write_text("on\n" if is_on else "off\n", encoding="ascii")
+        except OSError as error:
+            raise InstrumentError(f"lamp {self._file}: cannot write: {error.strerror}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
