@@ -156,11 +156,12 @@ def test_the_lamp_of_an_instrument_can_be_put_out_by_whoever_knows_its_name(smal
     instrument = open_microscope(name)
     instrument.microscope.lamp.on()
     assert instrument.lamp_name == name
-    open_lamp(instrument.lamp_name).off()
+    with open_lamp(instrument.lamp_name) as lamp:
+        lamp.off()
     assert not instrument.microscope.lamp.is_on
 
 
 def test_a_lamp_that_ends_with_its_process_cannot_be_opened_by_another():
     assert open_microscope("simulated-20x").lamp_name is None
-    with pytest.raises(SettingsError, match="no other can reach it"):
-        open_lamp("simulated-20x")
+    with pytest.raises(SettingsError, match="no other can reach it"), open_lamp("simulated-20x"):
+        pass

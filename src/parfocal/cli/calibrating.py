@@ -59,17 +59,15 @@ def calibrate(
     """
     from parfocal import api
 
-    with terminable():
-        instrument = api.open_microscope(microscope, specimen, seed)
-        with Bars(quiet=as_json) as bars:
-            report = api.calibrate(
-                instrument,
-                None if step is None else [step],
-                out,
-                repeats=repeats,
-                network=network,
-                on_progress=lambda name, done, total: bars.stitched(name, done, total),
-            )
+    with terminable(), api.open_microscope(microscope, specimen, seed) as instrument, Bars(quiet=as_json) as bars:
+        report = api.calibrate(
+            instrument,
+            None if step is None else [step],
+            out,
+            repeats=repeats,
+            network=network,
+            on_progress=lambda name, done, total: bars.stitched(name, done, total),
+        )
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:

@@ -33,7 +33,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 )
 @click.option("--calibration", type=click.Path(path_type=Path), help="File of `parfocal calibrate` to go by.")
 @click.option("--accept-stale", is_flag=True, help="Even if the calibration is older than 90 days.")
-@click.option("--specimen", default="he-tissue", show_default=True, help="Under a simulated microscope, as for scan.")
+@click.option("--specimen", help="Under a simulated microscope, as for scan.  [default: he-tissue]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @json_option
 def collect(
@@ -47,7 +47,7 @@ def collect(
     full_frame: bool,
     calibration: Path | None,
     accept_stale: bool,
-    specimen: str,
+    specimen: str | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -68,8 +68,12 @@ def collect(
     from parfocal.scan.collect import CollectSettings
 
     wanted = CollectSettings(stacks=stacks, range_um=range_um, step_um=step_um, full_frame=full_frame)
-    with terminable():
-        instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
+    with (
+        terminable(),
+        api.open_microscope(
+            microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale
+        ) as instrument,
+    ):
         name = api.slide_name(instrument) if slide is None else slide
         with Bars(quiet=as_json) as bars:
             made = api.collect(instrument, out, area, wanted=wanted, slide=name, on_progress=bars.stitched)

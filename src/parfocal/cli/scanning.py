@@ -44,7 +44,7 @@ AREA = _Area()
 @click.command()
 @click.argument("microscope")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the result; new or empty.")
-@click.option("--specimen", default="he-tissue", show_default=True, help="Sample's name, or image:PATH (see below).")
+@click.option("--specimen", help="Sample's name, or image:PATH (see below).  [default: he-tissue]")
 @click.option("--area", type=AREA, default=(2.0, 2.0), help="Width and height in mm.  [default: 2x2]")
 @network_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
@@ -59,7 +59,7 @@ AREA = _Area()
 def scan(
     microscope: str,
     out: Path,
-    specimen: str,
+    specimen: str | None,
     area: tuple[float, float],
     network: Path | None,
     seed: int,
@@ -74,9 +74,9 @@ def scan(
 ) -> None:
     """Scan a region of a slide into a virtual slide.
 
-    MICROSCOPE is simulated-20x, simulated-40x, paper-40x, or the path of a TOML file. Specimens of a simulated
-    microscope are he-tissue, blood-smear, gram-smear, marrow, body-fluid, semen, leaves, unstained, and image:PATH with
-    any image, or slide that OpenSlide reads.
+    MICROSCOPE is simulated-20x, simulated-40x, paper-40x, or the path of a TOML file. --specimen says what lies under
+    it; specimens of a simulated microscope are he-tissue, blood-smear, gram-smear, marrow, body-fluid, semen, leaves,
+    unstained, and image:PATH with any image, or slide that OpenSlide reads.
 
     Sparse fields are visited first; they show where tissue is and how the slide lies. By the policy `surface` a field
     takes one exposure where its focus is known well enough, more where it is not, and frames in doubt are taken again
@@ -95,23 +95,26 @@ def scan(
     """
     from parfocal import api
 
-    with terminable():
-        instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
-        predictor = instrument.predictor(network)
-        with Bars(quiet=as_json) as bars:
-            report = api.scan(
-                instrument,
-                out,
-                area,
-                predictor=predictor,
-                policy=policy,
-                everywhere=everywhere or None,
-                overwrite=overwrite,
-                slide_id=slide_id,
-                label=label,
-                on_progress=bars.scanned,
-                on_stitch=bars.stitched,
-            )
+    with (
+        terminable(),
+        api.open_microscope(
+            microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale
+        ) as instrument,
+        Bars(quiet=as_json) as bars,
+    ):
+        report = api.scan(
+            instrument,
+            out,
+            area,
+            predictor=instrument.predictor(network),
+            policy=policy,
+            everywhere=everywhere or None,
+            overwrite=overwrite,
+            slide_id=slide_id,
+            label=label,
+            on_progress=bars.scanned,
+            on_stitch=bars.stitched,
+        )
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -124,7 +127,7 @@ def scan(
 @click.option(
     "--field", "fields", type=click.IntRange(min=0), multiple=True, help="A field's number; as often as wanted."
 )
-@click.option("--specimen", default="he-tissue", show_default=True, help="Under a simulated microscope.")
+@click.option("--specimen", help="Under a simulated microscope.  [default: he-tissue]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @network_option
 @json_option
@@ -132,7 +135,7 @@ def rescan(
     folder: Path,
     microscope: str,
     fields: tuple[int, ...],
-    specimen: str,
+    specimen: str | None,
     seed: int,
     network: Path | None,
     as_json: bool,
@@ -149,17 +152,15 @@ def rescan(
     """
     from parfocal import api
 
-    with terminable():
-        instrument = api.open_microscope(microscope, specimen, seed)
-        with Bars(quiet=as_json) as bars:
-            report = api.rescan(
-                instrument,
-                folder,
-                fields or None,
-                predictor=instrument.predictor(network),
-                on_progress=bars.scanned,
-                on_stitch=bars.stitched,
-            )
+    with terminable(), api.open_microscope(microscope, specimen, seed) as instrument, Bars(quiet=as_json) as bars:
+        report = api.rescan(
+            instrument,
+            folder,
+            fields or None,
+            predictor=instrument.predictor(network),
+            on_progress=bars.scanned,
+            on_stitch=bars.stitched,
+        )
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:

@@ -1,0 +1,137 @@
+"""An instrument put together from drivers: who gives camera, x-y, z and lamp, opened and let go of as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import ValidationError
+
+from parfocal.config.tables import InstrumentFile
+from parfocal.devices.axes import AxisDirections, DirectedXY, InvertedZ
+from parfocal.devices.base import Clock, Lamp
+from parfocal.devices.driver import Asked, Devices, Driver, Role, driver_named
+from parfocal.devices.microscope import Microscope
+from parfocal.devices.wall_clock import WallClock
+from parfocal.errors import InstrumentError, SettingsError
+from parfocal.optics.objective import Objective
+
+
+def assembled_instrument(file: InstrumentFile, folder: Path) -> tuple[Microscope, Callable[[], None]]:
+    """Open every device of an instrument.
+
+    Args:
+        file: what it is made of.
+        folder: where the paths in it begin.
+
+    Returns:
+        The microscope, and what lets go of its devices, the lamp out first.
+
+    Raises:
+        SettingsError: if a device is missing or given twice, a driver is unknown or its settings cannot be.
+        InstrumentError: if a device does not answer; those that did are let go of.
+    """
+    clock = WallClock()
+    with ExitStack() as letting_go:
+        opened = _open(file, folder, clock, get_args(Role), letting_go)
+        camera = _given("camera", (devices.camera for devices in opened))
+        if camera.frame_shape != file.camera.frame_shape:
+            raise SettingsError(
+                f"instrument {file.name}: camera.frame_shape is {file.camera.frame_shape} px, "
+                f"the camera returns {camera.frame_shape} px"
+            )
+        microscope = Microscope(
+            name=file.name,
+            camera=camera,
+            xy=_given("xy", (devices.xy for devices in opened)),
+            z=_given("z", (devices.z for devices in opened)),
+            lamp=_given("lamp", (devices.lamp for devices in opened)),
+            clock=clock,
+            objective=Objective(**file.objective.model_dump()),
+            sensor_pixel_um=file.camera.sensor_pixel_um,
+            decision_time_s=file.decision_time_s,
+        )
+        return microscope, letting_go.pop_all().close
+
+
+def assembled_lamp(file: InstrumentFile, folder: Path) -> tuple[Lamp, Callable[[], None]]:
+    """Open the lamp alone, and what lets go of it. Raises as `assembled_instrument`."""
+    with ExitStack() as letting_go:
+        opened = _open(file, folder, WallClock(), ("lamp",), letting_go)
+        lamp = _given("lamp", (devices.lamp for devices in opened))
+        return lamp, letting_go.pop_all().close
+
+
+def _open(
+    file: InstrumentFile, folder: Path, clock: Clock, roles: Iterable[Role], letting_go: ExitStack
+) -> list[Devices]:
+    owners = _owners(file)
+    wanted: dict[str, set[Role]] = {}
+    for role in roles:
+        wanted.setdefault(owners[role], set()).add(role)
+    opened: list[Devices] = []
+    for name, of_it in wanted.items():
+        table = file.devices[name]
+        driver = driver_named(table.driver)
+        settings = _settings(file, name, driver)
+        asked = Asked(frozenset(of_it), file.camera.frame_shape, file.camera.pixel_size_um, clock, folder)
+        devices = driver.open(settings, asked)
+        letting_go.callback(devices.close)
+        opened.append(_directed(devices, AxisDirections(frozenset(table.invert), table.swap_xy)))
+    return opened
+
+
+def _owners(file: InstrumentFile) -> dict[Role, str]:
+    """Which table of `devices` gives each role; exactly one does."""
+    owners: dict[Role, str] = {}
+    for name, table in file.devices.items():
+        offered = driver_named(table.driver).roles
+        for role in table.roles or sorted(offered):
+            if role not in offered:
+                raise SettingsError(f"instrument {file.name}: devices.{name}: driver {table.driver} has no {role}")
+            if role in owners:
+                raise SettingsError(
+                    f"instrument {file.name}: both devices.{owners[role]} and devices.{name} give the {role}; "
+                    "say which by roles = […]"
+                )
+            owners[role] = name
+    missing = [role for role in get_args(Role) if role not in owners]
+    if missing:
+        hint = '; a lamp without a wire is driver = "always-on"' if missing == ["lamp"] else ""
+        raise SettingsError(f"instrument {file.name}: none of its devices gives the {missing[0]}{hint}")
+    return owners
+
+
+def _settings(file: InstrumentFile, name: str, driver: Driver[Any]) -> Any:
+    values = file.devices[name].model_extra or {}
+    try:
+        return driver.settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"instrument {file.name}: devices.{name}.{where}: {first['msg']}, got {first['input']!r}"
+        ) from error
+
+
+def _directed(devices: Devices, directions: AxisDirections) -> Devices:
+    xy, z = devices.xy, devices.z
+    return Devices(
+        camera=devices.camera,
+        xy=DirectedXY(xy, directions) if xy and directions.turns_xy() else xy,
+        z=InvertedZ(z) if z and directions.sign("z") < 0 else z,
+        lamp=devices.lamp,
+        close=devices.close,
+    )
+
+
+_Device = TypeVar("_Device")
+
+
+def _given(role: Role, devices: Iterable[_Device | None]) -> _Device:
+    for device in devices:
+        if device is not None:
+            return device
+    raise InstrumentError(f"the driver that was to give the {role} did not")

@@ -1,0 +1,119 @@
+"""An instrument put together from drivers: each device has one giver, and all are let go of."""
+
+import pytest
+
+from drivers_of_tests import CLOSED
+from parfocal.config import open_lamp, open_microscope
+from parfocal.devices.axes import InvertedZ
+from parfocal.errors import InstrumentError, SettingsError
+
+REST = """
+[objective]
+magnification = 20
+na = 0.75
+[camera]
+frame_shape = [240, 320]
+pixel_size_um = 0.345
+sensor_pixel_um = 3.45
+[approach]
+delta_um = 2.0
+backlash_um = 20.0
+take_up_um = 22.0
+start_below_um = 6.0
+[z]
+lowest_um = -120.0
+highest_um = 120.0
+[sweep]
+lowest_um = -20.0
+highest_um = 20.0
+"""
+STAND = 'driver = "drivers_of_tests:STAND"\n'
+LIAR = 'driver = "drivers_of_tests:LIAR"\n'
+
+
+@pytest.fixture
+def toml(tmp_path):
+    """Write an instrument's file with these tables of devices; gives its path."""
+
+    def write(**devices):
+        tables = "".join(f"[devices.{name}]\n{text}" for name, text in devices.items())
+        path = tmp_path / "put-together.toml"
+        path.write_text(f'name = "put-together"\nkind = "devices"\n{REST}{tables}', encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _nothing_closed_yet():
+    CLOSED.clear()
+
+
+def test_one_driver_may_give_everything(toml):
+    with open_microscope(toml(all=STAND)) as instrument:
+        microscope = instrument.microscope
+        assert microscope.name == "put-together"
+        assert microscope.camera.frame_shape == (240, 320)
+        assert instrument.truth is None
+        assert instrument.specimen == ""
+    assert CLOSED == ["stand"]
+
+
+def test_devices_of_several_drivers_make_one_microscope(toml):
+    stage = STAND + 'roles = ["xy", "z"]\nname = "stage"\n'
+    eye = STAND + 'roles = ["camera"]\nname = "eye"\n'
+    with open_microscope(toml(stage=stage, eye=eye, lamp='driver = "always-on"\n'), "a leaf") as instrument:
+        instrument.microscope.xy.move_to(10.0, 20.0)
+        assert instrument.microscope.xy.position_um == (10.0, 20.0)
+        assert instrument.specimen == "a leaf"
+    assert sorted(CLOSED) == ["eye", "stage"]
+
+
+def test_directions_are_declared_not_programmed(toml):
+    with open_microscope(toml(all=STAND + 'invert = ["z"]\n')) as instrument:
+        assert isinstance(instrument.microscope.z, InvertedZ)
+
+
+def test_the_lamp_can_be_opened_alone(toml):
+    stage = STAND + 'roles = ["camera", "xy", "z"]\nanswers = false\n'
+    with open_lamp(toml(stage=stage, lamp=STAND + 'roles = ["lamp"]\n')) as lamp:
+        lamp.off()
+        assert not lamp.is_on
+    assert CLOSED == ["stand"]
+
+
+def test_when_one_device_does_not_answer_the_others_are_let_go_of(toml):
+    stage = STAND + 'roles = ["camera", "z", "lamp"]\nname = "stage"\n'
+    with pytest.raises(InstrumentError, match="eye does not answer"):
+        open_microscope(toml(stage=stage, eye=STAND + 'roles = ["xy"]\nname = "eye"\nanswers = false\n'))
+    assert CLOSED == ["stage"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "why"),
+    [
+        ({}, "a table"),
+        ({"all": STAND, "more": STAND}, "both devices.all and devices.more give the camera; say which by roles"),
+        ({"all": STAND + 'roles = ["xy", "z", "camera"]\n'}, "gives the lamp; a lamp without a wire is"),
+        ({"all": STAND + 'roles = ["lamp"]\n'}, "none of its devices gives the camera"),
+        ({"all": 'driver = "always-on"\nroles = ["z"]\n'}, "devices.all: driver always-on has no z"),
+        ({"all": STAND + "prot = 3\n"}, "devices.all.prot: Extra inputs are not permitted, got 3"),
+        ({"all": 'driver = "nowhere"\n'}, "unknown driver 'nowhere'"),
+        ({"all": STAND + 'invert = ["w"]\n'}, "devices.all.invert.0"),
+    ],
+)
+def test_what_cannot_be_put_together_is_refused_with_the_reason(toml, devices, why):
+    with pytest.raises(SettingsError, match=why):
+        open_microscope(toml(**devices))
+
+
+def test_a_driver_that_breaks_its_word_is_told_of(toml):
+    with pytest.raises(InstrumentError, match="was to give the xy did not"):
+        open_microscope(toml(stage=LIAR, rest=STAND + 'roles = ["camera", "lamp"]\n'))
+    assert CLOSED == ["stand"]
+
+
+def test_a_simulated_instrument_has_no_drivers(small_toml):
+    path = small_toml("[simulated]", '[devices.all]\ndriver = "always-on"\n[simulated]')
+    with pytest.raises(SettingsError, match="has no devices of its own"):
+        open_microscope(path)
