@@ -21,7 +21,7 @@ from parfocal.focus.predictor import PairContrast
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.scanner import ScanRun
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import FieldRecord
+from parfocal.slide.records import FieldRecord
 
 FRAME_SHAPE = (928, 928)
 STEP_UM = 288.0

@@ -110,8 +110,8 @@ def test_everything_that_is_promised_lies_in_the_folder(scanned):
     report, folder = scanned
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "scan.json", "fields.jsonl", "frames", "slide.ome.tif", "overview.jpg", "focus.png", "report.json",
-        "registration.json", "seams.png", "scores.json", "label.png", "light.json",
+        "scan.json", "fields.jsonl", "journal.jsonl", "frames", "slide.ome.tif", "overview.jpg", "focus.png",
+        "report.json", "registration.json", "seams.png", "scores.json", "label.png", "light.json",
     }  # fmt: skip
     assert report["slide"] == "slide.ome.tif"
 

@@ -22,7 +22,8 @@ import pytest
 from parfocal import __version__, cli
 from parfocal.config import instrument_names, specimen_names
 from parfocal.config.tables import DeviceTable, InstrumentFile
-from parfocal.slide.fields import FieldRecord, FieldsHeader, FieldsWriter
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldRecord, FieldsHeader
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("**/*.md"), ROOT / "README.md"], key=lambda page: page.as_posix())

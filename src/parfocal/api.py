@@ -33,17 +33,13 @@ from parfocal.scan.report import FieldTruth, TruthLedger, amend_report, build_re
 from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
 from parfocal.scan.scanner import ScanProgress, scan_fields
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import (
-    HEADER_FILE,
-    FieldRecord,
-    FieldsFolder,
-    FieldsHeader,
-    FieldsWriter,
-    Verdict,
-    read_label,
-)
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.label import read_label
+from parfocal.slide.layout import HEADER_FILE
 from parfocal.slide.quality import read_scores, write_scores
 from parfocal.slide.reader import Slide
+from parfocal.slide.records import FieldRecord, FieldsHeader, Verdict
 from parfocal.slide.stitch import stitch
 from parfocal.stacks.recorded import read_stack
 

@@ -6,7 +6,9 @@ import pytest
 
 from parfocal.errors import FileError
 from parfocal.scan.pictures import draw_focus
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldRecord, FieldsHeader
 
 RED, GREEN = (209, 73, 91), (42, 157, 143)  # of failed and focused fields
 

@@ -15,7 +15,9 @@ from parfocal.focus.search import SweepResult
 from parfocal.scan.plan import plan_scan
 from parfocal.scan.scanner import MOST_OUT, MOST_OUT_MEASURED, ScanRun, scan_fields
 from parfocal.scan.tissue import TissueMap
-from parfocal.slide.fields import FieldsFolder, FieldsHeader, FieldsWriter
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldsHeader
 
 AREA_MM = (0.15, 0.1)
 

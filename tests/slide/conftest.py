@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldRecord, FieldsHeader
 
 PIXEL_UM = 0.345
 

@@ -22,6 +22,7 @@ from parfocal.slide.destinations import FORMATS, destinations, file_name
 from parfocal.slide.export import export
 from parfocal.slide.pyramid import JPEG_QUALITY
 from parfocal.slide.quality_files import read_csv, read_parquet
+from sealing import resealed
 
 
 @pytest.fixture(scope="module")
@@ -230,18 +231,19 @@ def test_two_scans_in_one_folder_are_told_apart(damaged, synthetic_scan):
     (folder / "fields.jsonl").write_text("".join(own[:2] + foreign[2:3] + own[2:]))
     assert "line 4: attempt 1 of field 2 occurs twice" in refused()  # neither scan has an id
     moved = [line.replace('"index": 1', '"index": 20').replace('"row": 0', '"row": 7') for line in foreign]
+    moved = [resealed(line) for line in moved]
     (folder / "fields.jsonl").write_text("".join(own + moved[1:2]))
     assert "field 20 lies in row 7, column 1, outside the 3 × 3 fields of scan.json" in refused()
-    (folder / "fields.jsonl").write_text("".join([*own[:-1], own[-1].replace("f00008", "f00007")]))
+    (folder / "fields.jsonl").write_text("".join([*own[:-1], resealed(own[-1].replace("f00008", "f00007"))]))
     assert "f00007.jpg: is the frame of both field 7 and field 8" in refused()
 
 
 def test_a_line_of_another_scan_is_known_by_its_id(damaged):
     folder, refused = damaged
-    own = [line.replace('"scan_id": ""', '"scan_id": "aaaa"') for line in lines_of(folder)]
+    own = [resealed(line.replace('"scan_id": ""', '"scan_id": "aaaa"')) for line in lines_of(folder)]
     header = (folder / "scan.json").read_text()
     (folder / "scan.json").write_text(header.replace('"scan_id": ""', '"scan_id": "aaaa"'))
-    (folder / "fields.jsonl").write_text("".join([*own[:5], own[5].replace("aaaa", "bbbb"), *own[6:]]))
+    (folder / "fields.jsonl").write_text("".join([*own[:5], resealed(own[5].replace("aaaa", "bbbb")), *own[6:]]))
     assert "fields.jsonl, line 6: field 5 belongs to another scan (bbbb) than scan.json (aaaa)" in refused()
     (folder / "scan.json").write_text(header.replace('"scan_id": ""', '"scan_id": "cccc"'))
     (folder / "fields.jsonl").write_text("".join(own))

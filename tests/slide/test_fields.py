@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 
 from parfocal.errors import FileError
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldRecord, FieldsHeader
+from sealing import resealed
 
 HEADER = FieldsHeader(
     version="0.1.0",
@@ -64,7 +68,15 @@ def folder(tmp_path):
 def test_header_and_records_come_back_as_they_went_in(folder):
     read = FieldsFolder(folder)
     assert read.header == HEADER
-    assert read.records == [record(i, file=f"frames/f{i:05d}.jpg") for i in range(3)]
+    as_put = [replace(kept, sha256="", file_bytes=0) for kept in read.records]
+    assert as_put == [record(i, file=f"frames/f{i:05d}.jpg") for i in range(3)]
+
+
+def test_a_record_tells_the_sha_256_and_the_length_of_its_frame(folder):
+    for kept in FieldsFolder(folder).records:
+        written = (folder / kept.file).read_bytes()
+        assert kept.sha256 == hashlib.sha256(written).hexdigest()
+        assert kept.file_bytes == len(written)
 
 
 def test_frames_come_back_in_rgb_with_small_jpeg_loss(folder):
@@ -224,7 +236,7 @@ def test_any_other_malformed_line_is_named(folder):
 def test_a_record_with_an_impossible_value_is_named(folder, key, value):
     path = folder / "fields.jsonl"
     lines = path.read_text().splitlines()
-    lines[1] = json.dumps({**json.loads(lines[1]), key: value})
+    lines[1] = resealed(json.dumps({**json.loads(lines[1]), key: value})).rstrip()
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(FileError, match=r"fields\.jsonl, line 2"):
         FieldsFolder(folder)
@@ -320,7 +332,7 @@ class TestAttempts:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line in lines:
             del line["attempt"]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path.write_text("".join(resealed(json.dumps(line)) for line in lines))
         assert {r.attempt for r in FieldsFolder(folder).records} == {1}
 
     def test_frames_taken_again_are_a_scans_own_and_may_be_overwritten(self, again):
@@ -373,12 +385,67 @@ class TestReopened:
             writer.put(record(1), frame())
         assert len(FieldsFolder(folder).attempts) == 3
 
-    def test_a_folder_whose_last_line_is_torn_is_refused(self, folder):
-        path = folder / "fields.jsonl"
-        path.write_bytes(path.read_bytes()[:-5])
+    def test_what_a_scan_that_broke_off_left_half_written_is_removed_and_the_field_can_be_put_again(self, folder):
+        path, whole = folder / "fields.jsonl", (folder / "fields.jsonl").read_bytes()
+        path.write_bytes(whole[:-5])
+        for name in ("frames/f00003.jpg", "frames/f00004.jpg.part", "slide.ome.tif.part"):
+            (folder / name).write_bytes(b"half")
+        with FieldsWriter.reopen(FieldsFolder(folder)) as writer:
+            writer.put(record(2), frame(100))
+        assert path.read_bytes() == whole
+        assert sorted(file.name for file in (folder / "frames").iterdir()) == [f"f{i:05d}.jpg" for i in range(3)]
+        assert not list(folder.rglob("*.part"))
+
+    def test_a_last_line_that_lacks_its_end_only_is_kept(self, folder):
+        path, whole = folder / "fields.jsonl", (folder / "fields.jsonl").read_bytes()
+        path.write_bytes(whole[:-1])
+        with FieldsWriter.reopen(FieldsFolder(folder)) as writer:
+            writer.put(record(3), frame())
+        assert path.read_bytes().startswith(whole)
+        assert [r.index for r in FieldsFolder(folder).records] == [0, 1, 2, 3]
+
+    def test_a_folder_of_an_older_version_stays_one(self, folder):
+        header = json.loads((folder / "scan.json").read_text())
+        (folder / "scan.json").write_text(json.dumps({**header, "format": "parfocal-fields-1"}))
+        lines = [json.loads(line) for line in (folder / "fields.jsonl").read_text().splitlines()]
+        for line in lines:
+            del line["crc32"], line["sha256"], line["file_bytes"]
+        (folder / "fields.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / "journal.jsonl").unlink()
+        with FieldsWriter.reopen(FieldsFolder(folder)) as writer:
+            writer.put(record(1, attempt=2), frame(200))
         read = FieldsFolder(folder)
-        with pytest.raises(FileError, match="last line is torn"):
-            FieldsWriter.reopen(read)
+        assert [(r.index, r.attempt, r.sha256) for r in read.attempts] == [
+            (0, 1, ""),
+            (1, 1, ""),
+            (2, 1, ""),
+            (1, 2, ""),
+        ]
+
+
+class TestDamage:
+    """A line whose bytes changed is known by its checksum; the last one may be torn, and is left out."""
+
+    @pytest.mark.parametrize("line", [0, 1])
+    def test_a_bit_that_turned_over_is_found(self, folder, line):
+        path = folder / "fields.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        lines[line] = lines[line].replace(b"-1.25", b"-1.35")
+        path.write_bytes(b"".join(lines))
+        with pytest.raises(FileError, match=rf"fields\.jsonl, line {line + 1}: damaged, its checksum is wrong"):
+            FieldsFolder(folder)
+
+    @pytest.mark.parametrize("end", [b'{"index": 3', b"\0" * 300, b'{"index": 3}\n'])
+    def test_a_torn_end_is_left_out(self, folder, end):
+        path = folder / "fields.jsonl"
+        path.write_bytes(path.read_bytes() + end)
+        assert [r.index for r in FieldsFolder(folder).records] == [0, 1, 2]
+
+    def test_two_damaged_lines_at_the_end_are_no_torn_end(self, folder):
+        path = folder / "fields.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"index": 1', b'"index": 7').replace(b'"index": 2', b'"index": 8'))
+        with pytest.raises(FileError, match=r"fields\.jsonl, line 2: damaged, as is all that follows"):
+            FieldsFolder(folder)
 
 
 @pytest.mark.parametrize("frame_format", ["jpg", "png"])

@@ -21,7 +21,7 @@ import zarr
 
 from parfocal.slide.destinations import FORMATS
 from parfocal.slide.export import export
-from parfocal.slide.fields import LABEL_FILE
+from parfocal.slide.layout import LABEL_FILE
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,11 @@ import pytest
 
 from parfocal.errors import FileError
 from parfocal.slide.description import describe, pseudonym
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, read_label
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.label import read_label
 from parfocal.slide.privacy import deidentify
+from parfocal.slide.records import FieldRecord, FieldsHeader
 
 HEADER = FieldsHeader(
     version="0.1.0",

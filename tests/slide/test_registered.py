@@ -10,8 +10,9 @@ import pytest
 
 from parfocal.errors import FileError
 from parfocal.slide import registered as module
-from parfocal.slide.fields import REGISTRATION_FILE, FieldsFolder
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import estimate_flatfield
+from parfocal.slide.layout import REGISTRATION_FILE
 from parfocal.slide.registered import registered, seams_of_fields
 from parfocal.slide.registration import Registration, RegistrationSettings, Seam
 

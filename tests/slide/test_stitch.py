@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parfocal.errors import FileError
-from parfocal.slide.fields import FieldsWriter
+from parfocal.slide.fields_writer import FieldsWriter
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
 
@@ -63,6 +63,7 @@ def test_nothing_but_the_results_is_left(result, scan):
     assert {path.name for path in scan.folder.path.iterdir()} == {
         "scan.json",
         "fields.jsonl",
+        "journal.jsonl",
         "frames",
         "slide.ome.tif",
         "overview.jpg",

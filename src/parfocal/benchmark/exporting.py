@@ -28,19 +28,15 @@ from parfocal.slide.description import SlideDescription, describe
 from parfocal.slide.destinations import FORMATS, Format, destinations
 from parfocal.slide.durable import all_written_aside
 from parfocal.slide.export import write_formats
-from parfocal.slide.fields import (
-    FRAMES_FOLDER,
-    RECORDS_FILE,
-    FieldRecord,
-    FieldsFolder,
-    FieldsHeader,
-    FieldsWriter,
-    Frame,
-)
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
 from parfocal.slide.flatfield import FlatField
+from parfocal.slide.layout import FRAMES_FOLDER, RECORDS_FILE
 from parfocal.slide.mosaic import Mosaic
 from parfocal.slide.pyramid import JPEG_QUALITY, TILE_PX, BlockSource, Pyramid, _Tile, encode_jpeg, level_shapes
 from parfocal.slide.quality import FieldQuality
+from parfocal.slide.records import FieldRecord, FieldsHeader, Frame
+from parfocal.slide.sealed import sealed
 
 FRAME_SHAPE = (1024, 1224)
 OVERLAP = 0.1  # what the planner chooses on `simulated-20x`
@@ -306,11 +302,11 @@ def _make(path: Path, rows: int, columns: int) -> None:
     with FieldsWriter(path, header) as writer:
         for record, frame in zip(records[:_POOL], _frames(), strict=False):
             writer.put(record, frame)
-    with (path / RECORDS_FILE).open("a", encoding="utf-8") as lines:
+    with (path / RECORDS_FILE).open("ab") as lines:
         for record in records[_POOL:]:
             file = f"{FRAMES_FOLDER}/f{record.index:05d}.jpg"
             os.link(path / f"{FRAMES_FOLDER}/f{record.index % _POOL:05d}.jpg", path / file)
-            lines.write(json.dumps({**asdict(record), "file": file}) + "\n")
+            lines.write(sealed(json.dumps({**asdict(record), "file": file})))
 
 
 def _record(index: int, columns: int) -> FieldRecord:

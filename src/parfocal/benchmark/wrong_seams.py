@@ -19,7 +19,8 @@ from parfocal.optics.samples import Appearance, make_sample
 from parfocal.optics.sensor import Sensor
 from parfocal.optics.specimen import Topography
 from parfocal.optics.transfer import Illumination
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, Frame
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.records import FieldRecord, FieldsHeader, Frame
 from parfocal.slide.registration import register
 
 SPECIMENS = ("he-tissue", "blood-smear", "gram-smear", "body-fluid", "faint-tissue", "blank")

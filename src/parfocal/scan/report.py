@@ -16,7 +16,8 @@ from parfocal.devices.base import Truth
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.scanner import ScanRun, ScanSummary
 from parfocal.slide.durable import written_aside
-from parfocal.slide.fields import FieldRecord, FieldsFolder
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.records import FieldRecord
 from parfocal.slide.stitch import StitchResult
 
 REPORT_FILE = "report.json"

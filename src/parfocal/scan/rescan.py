@@ -16,7 +16,8 @@ from parfocal.scan.plan import ScanPlan
 from parfocal.scan.report import REPORT_FILE
 from parfocal.scan.scanner import BORDER_SPARE, OnField, ScanRun
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import FieldsFolder, FieldsWriter
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
 
 
 def fields_in_doubt(folder: FieldsFolder) -> list[int]:

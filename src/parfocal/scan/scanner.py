@@ -27,7 +27,8 @@ from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
 from parfocal.scan.tissue import TissueMap
-from parfocal.slide.fields import FieldRecord, FieldsFolder
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.records import FieldRecord
 
 MOST_OUT, MOST_OUT_MEASURED = 0.4, 0.6
 """Probability of being out of focus from which a kept frame is taken again; where the focus was measured, by images of

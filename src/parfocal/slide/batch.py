@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.errors import FileError, ParfocalError, SettingsError
-from parfocal.slide.fields import HEADER_FILE
+from parfocal.slide.layout import HEADER_FILE
 from parfocal.slide.seams import Progress
 
 Figures = dict[str, Any]

@@ -7,8 +7,9 @@ import hashlib
 from dataclasses import dataclass
 
 from parfocal.slide.colour import srgb_profile
-from parfocal.slide.fields import FieldsFolder, Frame
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.quality import FieldQuality
+from parfocal.slide.records import Frame
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from parfocal.slide.dicom_attributes import (
 )
 from parfocal.slide.dicom_frames import write_frames
 from parfocal.slide.durable import all_written_aside, cannot, refuse_foreign
-from parfocal.slide.fields import Frame
 from parfocal.slide.pyramid import TILE_PX, Pyramid, encode_jpeg
+from parfocal.slide.records import Frame
 
 SUFFIX = ".dcm"
 _GLASS_UM = 25_000.0  # the glass across, which label and overview show whole

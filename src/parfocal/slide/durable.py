@@ -37,7 +37,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield part
         _sync(part)
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise cannot("write", path, error) from error
     finally:
@@ -49,7 +49,8 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder be on disk. Raises OSError if that fails."""
     if os.name != "posix":  # only there can a folder be opened, and does a rename need it
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -142,7 +143,7 @@ def _move_in(aside: Path, folder: Path) -> None:
             if (folder / name).exists():
                 (folder / name).rename(replaced / name)
             (aside / name).rename(folder / name)
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError as error:
         for name in moved:
             _move_back(name, aside, folder, replaced)

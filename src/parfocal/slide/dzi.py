@@ -15,9 +15,9 @@ import numpy as np
 
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.durable import all_written_aside, cannot
-from parfocal.slide.fields import Frame
 from parfocal.slide.pyramid import TILE_PX, Pyramid, encode_jpeg
 from parfocal.slide.quality_files import write_tables
+from parfocal.slide.records import Frame
 from parfocal.slide.tiff import summary
 
 _THREADS = 2

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.slide.fields import FieldRecord, FieldsFolder, Frame
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.records import FieldRecord, Frame
 
 FlatField = NDArray[np.float32]
 """Relative illumination: float32 (Y, X, 3), mean 1 in each channel."""

@@ -18,7 +18,9 @@ from parfocal import __version__
 from parfocal.errors import FileError, SettingsError
 from parfocal.optics.objective import Objective
 from parfocal.slide.durable import PART_SUFFIX, cannot
-from parfocal.slide.fields import FieldRecord, FieldsFolder, FieldsHeader, FieldsWriter, Frame
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldRecord, FieldsHeader, Frame
 from parfocal.slide.seams import Progress
 
 COLUMNS = ("file", "x_um", "y_um")

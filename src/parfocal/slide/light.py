@@ -20,9 +20,11 @@ from scipy import sparse, stats
 from scipy.sparse.linalg import spsolve
 
 from parfocal.slide.durable import written_aside
-from parfocal.slide.fields import LIGHT_FILE, FieldsFolder, Frame
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import FlatField, log_polynomial, polynomial_flat, polynomial_terms
+from parfocal.slide.layout import LIGHT_FILE
 from parfocal.slide.overlaps import Cells, overlap_cells
+from parfocal.slide.records import Frame
 from parfocal.slide.registration import Progress, Registration
 from parfocal.slide.white import NO_WHITE, White, measure_white
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.slide.distortion import undistort
-from parfocal.slide.fields import FieldsFolder, Frame
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import FlatField
 from parfocal.slide.light import Light
+from parfocal.slide.records import Frame
 
 BACKGROUND = 255
 """Grey level where no field lies."""

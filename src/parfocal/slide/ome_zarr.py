@@ -27,10 +27,10 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.destinations import is_url
 from parfocal.slide.durable import PART_SUFFIX, all_written_aside, cannot
-from parfocal.slide.fields import Frame
 from parfocal.slide.mosaic import BACKGROUND
 from parfocal.slide.pyramid import TILE_PX, Pyramid, TileConsumer
 from parfocal.slide.quality_files import COLUMNS
+from parfocal.slide.records import Frame
 from parfocal.slide.tiff import summary
 
 Planes = NDArray[np.uint8]

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from parfocal.slide.durable import written_aside
-from parfocal.slide.fields import Frame
 from parfocal.slide.reader import Slide
+from parfocal.slide.records import Frame
 
 OVERVIEW_PX = 2048
 

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from parfocal.errors import SettingsError
 from parfocal.slide.durable import cannot
-from parfocal.slide.fields import Frame
 from parfocal.slide.mosaic import BACKGROUND
+from parfocal.slide.records import Frame
 from parfocal.slide.registration import Progress
 
 TILE_PX = 256

@@ -9,7 +9,9 @@ from typing import Any
 
 from parfocal.errors import FileError
 from parfocal.slide.durable import cannot, written_aside
-from parfocal.slide.fields import SCORES_FILE, FieldRecord, FieldsFolder, Verdict
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.layout import SCORES_FILE
+from parfocal.slide.records import FieldRecord, Verdict
 from parfocal.slide.registered import FieldSeams, seams_of_fields
 from parfocal.slide.registration import Registration
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from parfocal.slide.assembly import Assembly
-from parfocal.slide.fields import Frame
+from parfocal.slide.records import Frame
 from parfocal.slide.resolution import AGREE, Resolution
 from parfocal.slide.system_tests import (
     LEAST_SHARP,

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from parfocal.slide.durable import cannot, may_keep, written_aside
-from parfocal.slide.fields import HEADER_FILE, RECORDS_FILE, REGISTRATION_FILE, FieldsFolder
+from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import FlatField
+from parfocal.slide.layout import HEADER_FILE, RECORDS_FILE, REGISTRATION_FILE
 from parfocal.slide.registration import register
 from parfocal.slide.seams import Progress, Registration, RegistrationSettings, Seam, StageMatrix
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.slide.assembly import assemble
-from parfocal.slide.fields import SEAMS_PICTURE, FieldsFolder
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.layout import SEAMS_PICTURE
 from parfocal.slide.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes

@@ -11,9 +11,9 @@ import tifffile
 
 from parfocal.slide.description import SlideDescription
 from parfocal.slide.durable import written_aside
-from parfocal.slide.fields import Verdict
 from parfocal.slide.pyramid import SUBSAMPLING, TILE_PX, Pyramid
 from parfocal.slide.quality import FieldQuality
+from parfocal.slide.records import Verdict
 
 
 def write_tiff(path: Path, pyramid: Pyramid, description: SlideDescription) -> None:
