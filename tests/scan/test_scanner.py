@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import modelled
@@ -112,6 +113,31 @@ def test_a_scan_repeats_itself_exactly(small_toml, tmp_path):
     assert results[0].records == results[1].records
     for record in results[0].records:
         assert (results[0].frame(record) == results[1].frame(record)).all()
+
+
+def with_picture(instrument, frame):
+    """The same picture wherever the stage stands."""
+    instrument.microscope.camera.snap = frame.copy
+    return instrument
+
+
+def test_a_picture_that_does_not_follow_z_is_scanned_and_no_field_is_called_focused(instrument, tmp_path):
+    with lamp_lit(instrument.microscope.lamp):
+        still = instrument.microscope.camera.snap()
+    summary = run(with_picture(instrument, still), tmp_path)
+    records = FieldsFolder(tmp_path).records
+    assert len(records) == len(planned(instrument))
+    assert {record.verdict for record in records} == {"unsure"}
+    assert {record.stage_z_um for record in records} == {0.0}  # the middle of the sweep
+    assert summary.in_doubt == tuple(record.index for record in records)
+    assert "does not follow z" in summary.sweep.reason
+    assert not instrument.microscope.lamp.is_on
+
+
+def test_where_nothing_shows_no_focus_is_looked_for_any_longer(instrument, tmp_path):
+    glass = np.full((240, 320, 3), 200, dtype=np.uint8)
+    with pytest.raises(ScanStoppedError, match="no focus found"):
+        run(with_picture(instrument, glass), tmp_path)
 
 
 def interrupt(record, progress):

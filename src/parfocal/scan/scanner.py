@@ -23,6 +23,7 @@ from parfocal.focus.predictor import Predictor
 from parfocal.focus.result import FocusResult
 from parfocal.focus.search import SweepResult, initial_focus
 from parfocal.focus.surface import Expectation, FocusSurface
+from parfocal.focus.unfocused import Unfocused
 from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
@@ -228,21 +229,39 @@ class ScanRun:
         )
 
     def find_focus(self) -> SweepResult:
-        """Sweep at the first field that shows something; where none does, at the first (paper, section 4.3.1)."""
-        candidates = self._promising()
-        for planned in candidates:
+        """Sweep at the first field that shows something; where none does, at the first (paper, section 4.3.1).
+
+        Where there is a picture that no sweep changes, fields are taken at the sweep's middle, all of them unsure.
+
+        Raises:
+            InstrumentError: if there is nothing to see, or the focus lies beyond the sweep.
+        """
+        sweeps: list[tuple[PlannedField, SweepResult]] = []
+        for planned in self._promising():
             self._xy.move_to(planned.x_um, planned.y_um)
             sweep = initial_focus(self._microscope, self._z, self._settings.sweep)
             self.images += sweep.images
             if sweep.verdict == "found":
                 break
+            sweeps.append((planned, sweep))
         else:
-            raise InstrumentError(f"no focus found in {len(candidates)} sweeps; the last one: {sweep.reason}")
+            return self._go_on_unfocused(sweeps)
         self._measure_noise()
         excess_um = check_backlash(self._microscope, self._z, sweep, self._settings.sweep.merit)
         self.images += CHECK_IMAGES if excess_um is not None else 0
         self.begin_at(planned, sweep.z_um)
         return sweep
+
+    def _go_on_unfocused(self, sweeps: Sequence[tuple[PlannedField, SweepResult]]) -> SweepResult:
+        planned, sweep = sweeps[0]
+        if any(one.verdict != "flat" for _, one in sweeps) or not self._is_rich(self._contrast(sweep.frame)):
+            raise InstrumentError(f"no focus found in {len(sweeps)} sweeps; the last one: {sweeps[-1][1].reason}")
+        middle_um = (self._settings.sweep.lowest_um + self._settings.sweep.highest_um) / 2
+        policy = self._policy
+        self._policy = Unfocused(policy.name, policy.approach, policy.focus_settings, middle_um)
+        self.begin_at(planned, middle_um)
+        reason = f"the picture does not follow z, in {len(sweeps)} sweeps: every field is unsure"
+        return replace(sweep, z_um=middle_um, reason=reason)
 
     def begin_at(self, planned: PlannedField, z_um: float) -> None:
         """The focus of a field is known to a µm or so."""
@@ -316,12 +335,17 @@ class ScanRun:
             self._xy.move_to(planned.x_um, planned.y_um)
             frame = self._microscope.camera.snap()
             self.images += 1
-            contrast = self._eyes.predictor.measure(frame, frame).image_sd
-            seen.append((contrast, planned))
-            if sum(known >= 3 * self._settings.focus.empty_sd for known, _ in seen) >= _RICH_FIELDS:
+            seen.append((self._contrast(frame), planned))
+            if sum(self._is_rich(contrast) for contrast, _ in seen) >= _RICH_FIELDS:
                 break
         seen.sort(key=lambda entry: -entry[0])
         return [planned for _, planned in seen[:_SWEEPS_AT_MOST]]
+
+    def _contrast(self, frame: Frame) -> float:
+        return self._eyes.predictor.measure(frame, frame).image_sd
+
+    def _is_rich(self, contrast: float) -> bool:
+        return contrast >= 3 * self._settings.focus.empty_sd
 
     def _measure_noise(self) -> None:
         """The noise floor of a difference: two frames at the sweep's end, too blurred for vibration to matter."""
