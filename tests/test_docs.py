@@ -90,6 +90,8 @@ def folder(tmp_path, recorded_stack, scanned):
     (tmp_path / "my-microscope.toml").write_text(instrument, encoding="utf-8")
     (table,) = blocks(ROOT / "docs" / "stitching.md", "text positions")
     (tmp_path / "my-tiles.csv").write_text(table, encoding="utf-8")
+    (readings,) = blocks(ROOT / "docs" / "agreement.md", "text readings")
+    (tmp_path / "readings.csv").write_text(readings, encoding="utf-8")
     return tmp_path
 
 

@@ -18,6 +18,7 @@ from parfocal.cli import (
     quality,
     scanning,
     stacks,
+    studying,
 )
 from parfocal.errors import InputError, ParfocalError
 
@@ -74,6 +75,7 @@ for _command in (
     network.train,
     network.synthesize,
     network.evaluate,
+    studying.study,
     measuring.benchmark,
 ):
     cli.add_command(_command)

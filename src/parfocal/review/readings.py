@@ -1,0 +1,161 @@
+"""Readings: who found which organisms on which slide in which way, from a CSV file (paper, section 5.2)."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from parfocal.errors import FileError, InputError
+
+COLUMNS = ("reader", "slide", "modality", "organisms")
+REPEAT_COLUMN = "repeat"
+NON_INTERPRETABLE = "non-interpretable"
+"""Stands alone in `organisms`: the reader looked, and could not tell."""
+
+GRADES = ("0", "1+", "2+", "3+", "4+")
+_GRADED = re.compile(r"(?P<name>.*\S)\s*=\s*(?P<grade>[1-4])\+")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader found on a slide, seen in one way.
+
+    Attributes:
+        reader: who.
+        slide: which, by whatever code.
+        modality: how it was seen, such as `glass` or `automated-40x`.
+        organisms: what was found; empty where none was seen.
+        interpretable: False where the reader could not tell; `organisms` is empty then.
+        repeat: 1 for the first time, 2 for the second (test-retest).
+        grades: 1 to 4 of the organisms that were graded (Table 2).
+    """
+
+    reader: str
+    slide: str
+    modality: str
+    organisms: frozenset[str]
+    interpretable: bool = True
+    repeat: int = 1
+    grades: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.interpretable and self.organisms:
+            raise InputError(f"{self.where}: {NON_INTERPRETABLE}, and yet {self.answer}")
+
+    @property
+    def answer(self) -> str:
+        """The whole answer as one category: the organisms in alphabetical order, `none` or `non-interpretable`."""
+        if not self.interpretable:
+            return NON_INTERPRETABLE
+        return "; ".join(sorted(self.organisms)) or "none"
+
+    @property
+    def where(self) -> str:
+        """Which reading this is, for messages."""
+        again = f", repeat {self.repeat}" if self.repeat > 1 else ""
+        return f"reader {self.reader}, slide {self.slide}, {self.modality}{again}"
+
+    def grade(self, organism: str) -> int | None:
+        """0 where it was not seen, 1 to 4 where it was graded, None where nobody said."""
+        if not self.interpretable:
+            return None
+        return self.grades.get(organism) if organism in self.organisms else 0
+
+
+def read_readings(path: Path) -> tuple[Reading, ...]:
+    """Read a CSV file with the columns `reader`, `slide`, `modality` and `organisms`, in any order.
+
+    Organisms are separated by `;`; an empty cell says that none was seen, `non-interpretable` that the reader could not
+    tell. Case and outer spaces do not matter in them; `name=3+` adds a grade. A column `repeat` (1, 2, …) numbers the
+    readings of a slide by the same reader. Other columns are left alone.
+
+    Raises:
+        FileError: if the file cannot be read, lacks a column, or a line of it does not say what it should.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            readings = tuple(_rows(file, path))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"{path}: is no CSV file in UTF-8: {error}") from error
+    if not readings:
+        raise FileError(f"{path}: holds no reading")
+    refuse_duplicates(readings, str(path))
+    return readings
+
+
+def _rows(file: TextIO, path: Path) -> Iterable[Reading]:
+    table = csv.DictReader(file, strict=True)
+    names = [name.strip() for name in table.fieldnames or ()]
+    for column in COLUMNS:
+        if names.count(column) != 1:
+            what = "has no column" if column not in names else "has more than one column"
+            raise FileError(f"{path}: {what} {column!r}; it needs {', '.join(COLUMNS)}, separated by commas")
+    table.fieldnames = names
+    for row in table:
+        if not any(row.values()):
+            continue
+        where = f"{path}, line {table.line_num}"
+        if None in row or None in row.values():
+            raise FileError(f"{where}: does not have {len(names)} cells; separate organisms by ';', or quote the cell")
+        try:
+            yield _reading(row)
+        except InputError as error:
+            raise FileError(f"{where}: {error}") from error
+
+
+def _reading(row: Mapping[str, str]) -> Reading:
+    reader, slide, modality = (row[column].strip() for column in COLUMNS[:3])
+    for column, value in zip(COLUMNS, (reader, slide, modality), strict=False):
+        if not value:
+            raise InputError(f"{column} is empty")
+    organisms, grades = parse_organisms(row["organisms"])
+    repeat = row.get(REPEAT_COLUMN, "").strip() or "1"
+    if not (repeat.isascii() and repeat.isdecimal() and int(repeat) >= 1):
+        raise InputError(f"repeat {repeat!r} is not a whole number from 1")
+    interpretable = NON_INTERPRETABLE not in organisms
+    if not interpretable and len(organisms) > 1:
+        raise InputError(f"{NON_INTERPRETABLE} stands beside organisms: {'; '.join(sorted(organisms))}")
+    return Reading(
+        reader, slide, modality, organisms if interpretable else frozenset(), interpretable, int(repeat), grades
+    )
+
+
+def parse_organisms(cell: str) -> tuple[frozenset[str], dict[str, int]]:
+    """The organisms of a cell, and the grades of those that have one.
+
+    Raises:
+        InputError: if a grade is not 1+ to 4+, or an organism has two.
+    """
+    organisms: set[str] = set()
+    grades: dict[str, int] = {}
+    for part in filter(None, (" ".join(part.split()).casefold() for part in cell.split(";"))):
+        graded = _GRADED.fullmatch(part)
+        if graded is None and "=" in part:
+            raise InputError(f"{part!r}: a grade is one of {', '.join(GRADES[1:])}, as in 'gram-negative bacilli=3+'")
+        name = part if graded is None else graded["name"]
+        if graded is not None:
+            grade = int(graded["grade"])
+            if grades.setdefault(name, grade) != grade:
+                raise InputError(f"{name} is graded {grades[name]}+ and {grade}+")
+        organisms.add(name)
+    return frozenset(organisms), grades
+
+
+def refuse_duplicates(readings: Sequence[Reading], where: str) -> None:
+    """A reader reads a slide once in each way, or numbers the repeats.
+
+    Raises:
+        FileError: naming the reading that is there twice.
+    """
+    seen: set[tuple[str, str, str, int]] = set()
+    for one in readings:
+        key = (one.reader, one.slide, one.modality, one.repeat)
+        if key in seen:
+            raise FileError(f"{where}: {one.where}: stands there twice; number repeats in a column {REPEAT_COLUMN!r}")
+        seen.add(key)
