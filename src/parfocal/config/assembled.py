@@ -64,6 +64,12 @@ def assembled_lamp(file: InstrumentFile, folder: Path) -> tuple[Lamp, Callable[[
         return lamp, letting_go.pop_all().close
 
 
+def check_devices(file: InstrumentFile) -> None:
+    """Raise SettingsError if an instrument's devices cannot be what its file says; nothing is opened."""
+    for name in _owners(file).values():
+        _settings(file, name, driver_named(file.devices[name].driver))
+
+
 def _open(
     file: InstrumentFile, folder: Path, clock: Clock, roles: Iterable[Role], letting_go: ExitStack
 ) -> list[Devices]:

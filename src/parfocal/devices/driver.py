@@ -24,6 +24,7 @@ ENTRY_POINTS = "parfocal.drivers"
 
 BUILT_IN = {
     "always-on": "parfocal.devices.always_on:DRIVER",
+    "micromanager": "parfocal.devices.micromanager.driver:DRIVER",
 }
 """Where the drivers that come with Parfocal are; each is imported when an instrument asks for it."""
 

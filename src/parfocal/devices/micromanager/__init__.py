@@ -1,0 +1,1 @@
+"""Micro-Manager's devices as ours, through pymmcore-plus, and ours as Micro-Manager's."""
