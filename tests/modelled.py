@@ -19,7 +19,7 @@ from parfocal.errors import InstrumentError
 from parfocal.focus.field import Eyes
 from parfocal.focus.predictor import PairContrast
 from parfocal.scan.plan import ScanPlan
-from parfocal.scan.scanner import ScanRun
+from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.records import FieldRecord
 
@@ -204,7 +204,7 @@ def run(
                 before_field(len(outcome.attempts))
     except InstrumentError as error:
         outcome.stopped = str(error)
-    outcome.in_doubt = {planned.index for planned in scanning._doubtful()}
-    outcome.rescanned = list(scanning._rescanned)
+    outcome.in_doubt = set(scanning.in_doubt)
+    outcome.rescanned = list(scanning.rescanned)
     outcome.took_s = microscope.clock.now_s - began_s
     return outcome

@@ -27,11 +27,14 @@ from parfocal.scan.calibration.progress import silent
 from parfocal.scan.calibration.record import STEP_NAMES, StepName
 from parfocal.scan.collect import Collected, CollectSettings
 from parfocal.scan.collect import collect as _collect
+from parfocal.scan.journal import Beat, no_beat
+from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.pictures import FOCUS_PICTURE, draw_focus
 from parfocal.scan.plan import ScanPlan, plan_scan
+from parfocal.scan.progress import ScanProgress
 from parfocal.scan.report import FieldTruth, TruthLedger, amend_report, build_report, write_report
 from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
-from parfocal.scan.scanner import ScanProgress, scan_fields
+from parfocal.scan.scanner import scan_fields
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.fields_writer import FieldsWriter
@@ -81,6 +84,8 @@ def scan(
     label: Path | None = None,
     on_progress: OnProgress | None = None,
     on_stitch: OnStitch | None = None,
+    switch: ScanSwitch | None = None,
+    beat: Beat = no_beat,
 ) -> dict[str, Any]:
     """Scan an area into a virtual slide.
 
@@ -96,6 +101,8 @@ def scan(
         label: photograph of the slide's label, a picture file.
         on_progress: called after each field.
         on_stitch: called while stitching with what, how many are done, how many there are.
+        switch: pauses, continues or ends it from another thread.
+        beat: called at every move and exposure: whoever watches knows that it has not hung.
 
     Returns:
         The report, as in `report.json`.
@@ -126,7 +133,9 @@ def scan(
     )
     photograph = None if label is None else read_label(label)
     with FieldsWriter(folder, header, overwrite=overwrite, label=photograph) as writer:
-        summary = scan_fields(microscope, settings, predictor, plan, writer, on_field, instrument.truth)
+        summary = scan_fields(
+            microscope, settings, predictor, plan, writer, on_field, instrument.truth, switch=switch, beat=beat
+        )
     write_scores(folder, {index: seen.out_of_focus for index, seen in summary.judgements.items()})
     stitched = stitch(folder, on_stitch)
     fields, truths = FieldsFolder(folder), ledger.fields if ledger else []
@@ -145,6 +154,8 @@ def rescan(
     predictor: Predictor | None = None,
     on_progress: OnProgress | None = None,
     on_stitch: OnStitch | None = None,
+    switch: ScanSwitch | None = None,
+    beat: Beat = no_beat,
 ) -> dict[str, Any]:
     """Take fields of a finished scan again, and make its slide and report anew.
 
@@ -155,6 +166,8 @@ def rescan(
         predictor: defocus from pairs; the instrument's own network if None.
         on_progress: called after each field.
         on_stitch: called while stitching with what, how many are done, how many there are.
+        switch: pauses, continues or ends it from another thread.
+        beat: called at every move and exposure: whoever watches knows that it has not hung.
 
     Returns:
         The report, as in `report.json`.
@@ -179,7 +192,10 @@ def rescan(
             on_progress(progress)
 
     microscope, predictor = instrument.microscope, predictor or instrument.predictor()
-    run = rescan_fields(microscope, instrument.settings, predictor, plan, before, wanted, on_field, instrument.truth)
+    run = rescan_fields(
+        microscope, instrument.settings, predictor, plan, before, wanted, on_field, instrument.truth,
+        switch=switch, beat=beat,
+    )  # fmt: skip
     spent_s = microscope.clock.now_s - began_modelled_s
     judged = {index: seen.out_of_focus for index, seen in run.judgements.items()}
     write_scores(path, read_scores(path) | judged)

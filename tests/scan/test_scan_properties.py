@@ -15,7 +15,7 @@ from parfocal.devices.simulated import PlayAxis
 from parfocal.errors import InstrumentError
 from parfocal.focus.field import Eyes
 from parfocal.focus.policies import PolicyName
-from parfocal.scan.scanner import ScanRun
+from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.records import FieldRecord
 
@@ -215,7 +215,7 @@ def test_whatever_is_predicted_z_keeps_its_limits_and_every_field_ends_in_a_verd
         assert 1 <= record.images == len(record.focus["trace"])
         assert watched.exposures[number] == Exposure(rose=True, slack_closed=True)
     if done.stopped is None:
-        assert {planned.index for planned in done.run._tissue.sparse()} <= {r.index for r, _ in done.records}
+        assert {planned.index for planned in done.run.knowledge.tissue.sparse()} <= {r.index for r, _ in done.records}
     else:
         assert "µm" in str(done.stopped) or " s " in str(done.stopped)
 

@@ -13,8 +13,10 @@ from parfocal.devices.approach import lamp_lit
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError
 from parfocal.focus.policies import BySurface
 from parfocal.focus.search import SweepResult
+from parfocal.scan.knowledge import MOST_OUT, MOST_OUT_MEASURED, SlideKnowledge
 from parfocal.scan.plan import plan_scan
-from parfocal.scan.scanner import MOST_OUT, MOST_OUT_MEASURED, ScanRun, scan_fields
+from parfocal.scan.run import ScanRun
+from parfocal.scan.scanner import scan_fields
 from parfocal.scan.tissue import TissueMap
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.fields_writer import FieldsWriter
@@ -176,7 +178,7 @@ def fail_unforeseen(record, progress):
 
 @pytest.mark.parametrize(
     ("on_field", "error"),
-    [(None, None), (fail_to_write, FileError), (fail_unforeseen, ZeroDivisionError)],
+    [(None, None), (fail_to_write, ScanStoppedError), (fail_unforeseen, ZeroDivisionError)],
 )
 def test_the_lamp_is_lit_in_the_scan_and_off_after_it(instrument, tmp_path, on_field, error):
     lit = []
@@ -193,6 +195,25 @@ def test_the_lamp_is_lit_in_the_scan_and_off_after_it(instrument, tmp_path, on_f
             run(instrument, tmp_path, on_field=watch)
     assert set(lit) == {True}
     assert not instrument.microscope.lamp.is_on
+
+
+def test_a_field_whose_first_image_lies_outside_the_z_limits_has_failed_and_the_scan_goes_on(instrument, tmp_path):
+    limits = replace(instrument.settings.limits, highest_um=20.1)
+    cramped = replace(instrument, settings=replace(instrument.settings, limits=limits))
+    expect = SlideKnowledge.expect
+
+    def too_high(self, planned, now_s):
+        expected = expect(self, planned, now_s)
+        return replace(expected, z_um=60.0) if planned.index == 1 else expected
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SlideKnowledge, "expect", too_high)
+        run(cramped, tmp_path)
+    records = {record.index: record for record in FieldsFolder(tmp_path).records}
+    assert records[1].verdict == "failed"
+    assert "outside the limits -120 … 20.1 µm" in records[1].focus["reason"]
+    assert {records[index].verdict for index in (0, 2, 3)} == {"focused"}
+    assert FieldsFolder(tmp_path).frame(records[1]).any()
 
 
 class Blind(Knowing):

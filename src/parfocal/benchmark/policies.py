@@ -35,7 +35,7 @@ from parfocal.optics.objective import Objective
 from parfocal.optics.samples import make_sample
 from parfocal.optics.sensor import Sensor
 from parfocal.scan.plan import PlannedField, ScanPlan, plan_scan
-from parfocal.scan.scanner import ScanRun
+from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.records import FieldRecord
 

@@ -15,7 +15,7 @@ import click
 from parfocal.errors import ScanStoppedError
 
 if TYPE_CHECKING:
-    from parfocal.scan.scanner import ScanProgress
+    from parfocal.scan.progress import ScanProgress
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 network_option = click.option(

@@ -65,6 +65,16 @@ class ZStage(Protocol):
 
 
 @runtime_checkable
+class Homing(Protocol):
+    """A stage that can find its zero again, by a switch or a mark. Other stages do not have it."""
+
+    def home(self) -> None:
+        """Go to the reference and take it for what it is: afterwards the stage's position is true again, whatever steps
+        were lost. A z stage goes away from the objective. Raises InstrumentError if the reference is not found.
+        """
+
+
+@runtime_checkable
 class RecordedZ(Protocol):
     """What a z stage can answer, beside moving, when it stands only at recorded planes. Other stages do not have it."""
 

@@ -90,6 +90,7 @@ class FocusResult:
             "focus_um": self.focus_um,
             "spread_um": self.spread_um,
             "focus_sd_um": self.focus_sd_um,
+            "bend_per_um2": self.bend_per_um2,
             "trace": [step.to_json() for step in self.trace],
         }
 

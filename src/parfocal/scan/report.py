@@ -14,7 +14,8 @@ import numpy as np
 from parfocal import __version__
 from parfocal.devices.base import Truth
 from parfocal.scan.plan import ScanPlan
-from parfocal.scan.scanner import ScanRun, ScanSummary
+from parfocal.scan.progress import ScanSummary
+from parfocal.scan.run import ScanRun
 from parfocal.slide.durable import written_aside
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.records import FieldRecord

@@ -9,15 +9,20 @@ from typing import Any
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
 from parfocal.devices.microscope import Microscope
-from parfocal.errors import FileError, InstrumentError, ScanStoppedError, SettingsError
+from parfocal.errors import FileError, SettingsError
 from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
+from parfocal.scan.journal import Beat, no_beat
+from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
+from parfocal.scan.progress import OnField, ScanProgress
 from parfocal.scan.report import REPORT_FILE
-from parfocal.scan.scanner import BORDER_SPARE, OnField, ScanRun
+from parfocal.scan.run import ScanRun
+from parfocal.scan.scanner import BORDER_SPARE, take_all, told_apart
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldRecord
 
 
 def fields_in_doubt(folder: FieldsFolder) -> list[int]:
@@ -56,6 +61,9 @@ def rescan_fields(
     indices: Sequence[int],
     on_field: OnField,
     truth: Truth | None = None,
+    *,
+    switch: ScanSwitch | None = None,
+    beat: Beat = no_beat,
 ) -> ScanRun:
     """Take fields again, with a checked pair each, and add them to the folder. The lamp is off afterwards.
 
@@ -71,27 +79,34 @@ def rescan_fields(
         indices: fields to take again.
         on_field: called after each.
         truth: of a simulated instrument; it is only written down.
+        switch: pauses or ends it between two fields.
+        beat: called at every move and exposure.
 
     Raises:
         SettingsError: if a field was not visited by the scan, or no focus was measured in it.
-        ScanStoppedError: if the instrument fails or the command is interrupted; what was taken is kept.
-        FileError: if the folder cannot be read or written.
+        ScanStoppedError: if instrument or disk fail or the command is interrupted; what was taken is kept.
+        FileError: if the folder cannot be read.
     """
     visited = {record.index for record in folder.records}
     unknown = [index for index in indices if index not in visited]
     if unknown:
         raise SettingsError(f"field {unknown[0]} is none of the {len(visited)} that {folder.path} holds")
-    run = ScanRun(microscope, settings, eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE), plan, truth)
-    run.recall(folder)
+    if not any(record.focus.get("focus_sd_um") is not None for record in folder.records):
+        raise SettingsError(f"{folder.path}: no field's focus was measured, there is nothing to go by")
+    eyes = eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE)
     done = 0
-    try:
-        with FieldsWriter.reopen(folder) as writer, lamp_lit(microscope.lamp):
-            for record, frame in run.again(indices):
-                writer.put(record, frame)
-                done += 1
-                on_field(record, run.progress())
-    except InstrumentError as error:
-        raise ScanStoppedError(f"stopped after {done} of {len(indices)} fields: {error}") from error
-    except KeyboardInterrupt as error:
-        raise ScanStoppedError(f"interrupted after {done} of {len(indices)} fields") from error
+
+    def count(record: FieldRecord, progress: ScanProgress) -> None:
+        nonlocal done
+        done += 1
+        on_field(record, progress)
+
+    with FieldsWriter.reopen(folder) as writer:
+        run = ScanRun(microscope, settings, eyes, plan, truth, writer, beat)
+        run.recall(folder)
+        writer.note("taking again", fields=list(indices))
+        with told_apart(lambda: f"after {done} of {len(indices)} fields", writer), lamp_lit(microscope.lamp):
+            take_all(run, run.again(indices), microscope, writer, count, switch, beat)
+            writer.note("taken again", fields=done)
+            writer.sync()
     return run

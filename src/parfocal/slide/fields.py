@@ -15,7 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -23,8 +25,11 @@ import numpy as np
 from parfocal.errors import FileError
 from parfocal.slide.durable import cannot
 from parfocal.slide.label import read_label
-from parfocal.slide.layout import HEADER_FILE, LABEL_FILE, RECORDS_FILE
+from parfocal.slide.layout import HEADER_FILE, JOURNAL_FILE, LABEL_FILE, RECORDS_FILE
 from parfocal.slide.records import FieldRecord, Frame, read_bytes, read_header, read_records
+from parfocal.slide.sealed import is_whole, parsed
+
+Damage = Literal["missing", "corrupt"]
 
 SMALL = 8
 """How many px of a frame one px of `FieldsFolder.small` is the mean of, along x and along y."""
@@ -110,9 +115,7 @@ class FieldsFolder:
                 raise FileError(f"{path}: the frame is cut short, after {length} bytes")
 
     def _decoded(self, record: FieldRecord, flags: int, shape: tuple[int, int]) -> Frame:
-        path = self.path / record.file
-        if not record.file or not path.resolve().is_relative_to(self.path.resolve()):
-            raise FileError(f"{record.file!r}, the frame of field {record.index}, lies outside {self.path}")
+        path = self._inside(record)
         encoded = read_bytes(path)
         if not encoded.endswith(_FRAME_ENDS.get(path.suffix, b"")):
             raise FileError(f"{path}: the frame is cut short, after {len(encoded)} bytes")
@@ -124,6 +127,43 @@ class FieldsFolder:
         if image.shape[:2] != shape:
             raise FileError(f"{path}: frame is {image.shape[:2]} px, the scan's are {shape} px")
         return np.asarray(image, np.uint8)
+
+    def notes(self, *what: str) -> Iterator[dict[str, Any]]:
+        """The notes of these kinds in the journal, in order; damaged lines are left out, as is a torn end.
+
+        Raises:
+            FileError: if the journal is there and cannot be read.
+        """
+        path = self.path / JOURNAL_FILE
+        if not path.exists():
+            return
+        wanted = [f'"what": "{kind}"'.encode() for kind in what]
+        for line in read_bytes(path).split(b"\n"):
+            if any(kind in line for kind in wanted) and is_whole(line):
+                note = parsed(line)
+                if note.get("what") in what:
+                    yield note
+
+    def damage(self, record: FieldRecord) -> Damage | None:
+        """What is wrong with the file of a kept frame: "missing", or "corrupt" against its SHA-256; None if nothing is.
+
+        Records of older versions have no SHA-256: of theirs it is looked whether the file has an end.
+        """
+        path = self._inside(record)
+        if not path.is_file():
+            return "missing"
+        encoded = read_bytes(path)
+        if record.sha256:
+            is_same = hashlib.sha256(encoded).hexdigest() == record.sha256
+        else:
+            is_same = len(encoded) > 0 and encoded.endswith(_FRAME_ENDS.get(path.suffix, b""))
+        return None if is_same else "corrupt"
+
+    def _inside(self, record: FieldRecord) -> Path:
+        path = self.path / record.file
+        if not record.file or not path.resolve().is_relative_to(self.path.resolve()):
+            raise FileError(f"{record.file!r}, the frame of field {record.index}, lies outside {self.path}")
+        return path
 
     def label(self) -> Frame | None:
         """Photograph of the slide's label, uint8 (Y, X, 3) RGB; None where there is none.
