@@ -12,6 +12,7 @@ from parfocal.review.agreement import (
     agreement_with_reference,
     discordances,
     reason,
+    with_reference,
 )
 from parfocal.review.readings import Reading, read_readings
 from parfocal.review.statistics import gwet, kappa, numbered
@@ -177,6 +178,14 @@ def test_of_many_such_slides_five_are_named(paper):
     left = [one for one in paper if (one.reader, one.modality) != ("2", "glass")]
     with pytest.raises(InputError, match="and 85 more"):
         agreement_with_reference(left, "glass")
+
+
+def test_what_has_no_reference_can_be_left_out_on_purpose(paper):
+    left = [one for one in paper if (one.reader, one.slide, one.modality) != ("2", "S03", "glass")]
+    kept = with_reference(left, "glass")
+    assert len(left) - len(kept) == 3
+    counts = {(row.reader, row.modality): row.lenient.count for row in agreement_with_reference(kept, "glass")}
+    assert (counts["1", "automated-40x"], counts["2", "automated-40x"]) == (32, 31)
 
 
 # Discordances

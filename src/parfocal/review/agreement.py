@@ -200,6 +200,13 @@ def agreement_with_reference(readings: Sequence[Reading], reference: str) -> tup
     return tuple(ReaderAgreement(reader, modality, tuple(pairs)) for (reader, modality), pairs in groups.items())
 
 
+def with_reference(readings: Iterable[Reading], reference: str) -> tuple[Reading, ...]:
+    """Those of the reference and those that have one: all that a study that was broken off can tell."""
+    every = tuple(readings)
+    told = {(one.reader, one.slide) for one in every if one.modality == reference}
+    return tuple(one for one in every if (one.reader, one.slide) in told)
+
+
 def agreement_between_readers(readings: Sequence[Reading]) -> tuple[AgreementBetween, ...]:
     """Readers against each other, by modality; a way in which no slide was read by two is left out."""
     kept = first_readings(readings)
