@@ -1,7 +1,7 @@
 """Agreement of readers: the paper's Tables 3 and 4, what counts as what, and rules that hold for any readings."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import paper_rows, write_csv
 
@@ -234,6 +234,7 @@ def everything(readings):
     return rows, [one.to_json() for one in agreement_between_readers(readings)]
 
 
+@settings(deadline=None, max_examples=50)
 @given(studies, st.randoms(use_true_random=False))
 def test_the_order_of_the_readings_changes_nothing(readings, random):
     shuffled = list(readings)
@@ -241,6 +242,7 @@ def test_the_order_of_the_readings_changes_nothing(readings, random):
     assert everything(shuffled) == everything(readings)
 
 
+@settings(deadline=None, max_examples=50)
 @given(studies)
 def test_the_strict_count_is_at_most_the_papers(readings):
     for one in agreement_with_reference(readings, "glass"):
@@ -249,6 +251,7 @@ def test_the_strict_count_is_at_most_the_papers(readings):
         assert one.strict.percent <= one.lenient.percent
 
 
+@settings(deadline=None, max_examples=50)
 @given(studies)
 def test_a_reader_agrees_with_himself(readings):
     glass = [one for one in readings if one.modality == "glass"]
@@ -260,6 +263,7 @@ def test_a_reader_agrees_with_himself(readings):
         assert figures["gwet_ac1"] in (None, pytest.approx(1))
 
 
+@settings(deadline=None, max_examples=50)
 @given(studies)
 def test_names_of_organisms_do_not_matter(readings):
     other = {"cocci": "x", "bacilli": "z", "yeast": "y"}

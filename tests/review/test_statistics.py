@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
@@ -176,6 +176,7 @@ def test_tangos_interval_ends_where_the_score_test_just_rejects(counts):
         assert (pairs.difference - end) / spread == pytest.approx(z, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 40)] * 4).filter(sum))
 def test_tangos_interval_holds_the_difference_and_turns_with_it(counts):
     both, first, second, neither = counts

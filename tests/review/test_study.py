@@ -5,7 +5,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parfocal.errors import InputError, SettingsError
@@ -213,6 +213,7 @@ def test_json_that_is_no_design_is_refused():
         StudyDesign.from_json({"name": "x", "slides": 3, "modalities": ["glass"], "readers": ["A"]})
 
 
+@settings(deadline=None)
 @given(
     slides=st.integers(1, 6), modalities=st.integers(1, 4), readers=st.integers(1, 3), repeats=st.integers(0, 3),
     seed=st.integers(0, 99),
