@@ -64,3 +64,48 @@ def agreement(
     if plot is not None:
         write_forest(figures, plot)
     click.echo(json.dumps(figures, indent=2) if as_json else text(figures))
+
+
+@study.command()
+@click.option(
+    "--expect", type=float, default=90.0, show_default=True, help="Concordance that is expected, in per cent."
+)
+@click.option("--half-width", type=float, default=7.5, show_default=True, help="Of its 95 % interval, in points.")
+@click.option("--goal", type=float, help="Concordance that the interval is to lie above, in per cent.")
+@click.option("--margin", type=float, help="Of non-inferiority of one way against another, in points.")
+@click.option("--discordant", type=float, help="Slides that concur in one of the two ways only, in per cent.")
+@click.option(
+    "--power", type=float, default=80.0, show_default=True, help="Probability of reaching an aim, in per cent."
+)
+@click.option("--missing", type=float, default=0.0, show_default=True, help="Slides that cannot be read, in per cent.")
+@json_option
+def plan(
+    expect: float,
+    half_width: float,
+    goal: float | None,
+    margin: float | None,
+    discordant: float | None,
+    power: float,
+    missing: float,
+    as_json: bool,
+) -> None:
+    """How many slides does a study need?
+
+    \b
+    Examples:
+      parfocal study plan
+      parfocal study plan --expect 87.5 --half-width 5 --missing 10
+      parfocal study plan --expect 95 --goal 85 --margin 10 --discordant 15 --json
+    """
+    from parfocal.review.sample_size import plan_size
+
+    size = plan_size(expect, half_width, goal=goal, margin=margin, discordant=discordant, power=power, missing=missing)
+    if as_json:
+        click.echo(json.dumps(size, indent=2))
+        return
+    for need in size["aims"]:
+        click.echo(f"{need['slides']:6} slides  {need['aim']}")
+    click.echo(f"{size['slides']:6} slides  for all of this, of which {size['slides_read']} can be read")
+    click.echo(
+        f"\nLet at least {size['wash_out_days']} days pass between two readings of a slide by the same reader (CAP)."
+    )
