@@ -29,3 +29,15 @@ def test_micro_managers_demonstration_moves_and_exposes_and_no_field_is_called_f
     assert report["fields"] >= 2
     assert report["fields_unsure"] == report["fields"]
     assert report["sweep"]["verdict"] == "flat"
+
+
+@pytest.mark.slow
+def test_our_specimen_is_scanned_and_focused_through_micro_managers_core(parfocal, tmp_path, network):
+    pytest.importorskip("pymmcore_plus")
+    ours = EXAMPLES / "micromanager-unimmcore.toml"
+    code, out, err = parfocal("scan", ours, "--out", tmp_path / "ours", "--area", "0.5x0.4", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["fields"] >= 2
+    assert report["fields_unsure"] == report["fields_failed"] == 0
+    assert report["sweep"]["verdict"] == "found"

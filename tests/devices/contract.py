@@ -34,6 +34,16 @@ class CameraContract:
         assert camera.snap().mean() > 20
 
 
+class FreshFramesContract:
+    """Fixtures: `camera`, with its lamp lit, and `elsewhere`, which moves the stage to where the picture is another."""
+
+    def test_a_frame_after_a_move_was_exposed_after_it(self, camera, elsewhere):
+        before = camera.snap().astype(int)
+        elsewhere()
+        first, second = camera.snap().astype(int), camera.snap().astype(int)
+        assert np.mean(np.abs(first - second)) < 0.5 * np.mean(np.abs(first - before))
+
+
 class XYContract:
     """Fixtures: `xy`, and `xy_places`: positions in µm that it can reach."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,11 +34,26 @@ def open_session(settings: MicroManagerSettings, folder: Path) -> CMMCorePlus:
     adapters = _adapters(settings.adapters, folder)
     file = _configuration(settings.configuration, [folder, *([adapters] if adapters else [])])
     session = _session(adapters, uses_python=_names_python(file))
-    with speaking(settings.configuration):
+    with ExitStack() as letting_go, speaking(settings.configuration):
+        letting_go.callback(close_session, session)
         session.setTimeoutMs(round(1000 * settings.timeout_s))
         session.loadSystemConfiguration(str(file))
+        _check_initialised(session)
         _set_up(session, settings)
+        letting_go.pop_all()
     return session
+
+
+def _check_initialised(session: CMMCorePlus) -> None:
+    """Raise if a device is not; a core that is UniMMCore only logs that."""
+    from pymmcore_plus import DeviceInitializationState
+
+    for label in session.getLoadedDevices():
+        if (
+            label != "Core"
+            and session.getDeviceInitializationState(label) == DeviceInitializationState.InitializationFailed
+        ):
+            raise InstrumentError(f"Micro-Manager: {label} could not be initialised; its log says why")
 
 
 def close_session(session: CMMCorePlus) -> None:
