@@ -4,6 +4,7 @@
 #              programs that read our slides, docs, wheel, benchmarks
 # make train TEXTURES=DIR   make the shipped network again (an hour and a half on two cores)
 # make ablations TEXTURES=DIR   train and measure every recipe in runs/ablations (two hours)
+# make fuzz    spoilt inputs for everything that reads files: INPUTS of each kind (2,500: an hour of one core)
 # make docs    the documentation as HTML, in docs/_build/html
 # make clean   remove what the other targets made, except the environment and training/
 
@@ -19,7 +20,7 @@ ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: scan test check lint slow readers docs wheel benchmark train ablations clean
+.PHONY: scan test check lint slow readers docs wheel benchmark fuzz train ablations clean
 
 scan: $(VENV)/.base
 	$(BIN)/parfocal scan simulated-20x --out first-slide --overwrite
@@ -64,6 +65,11 @@ wheel: $(VENV)/.dev
 benchmark: $(VENV)/.train
 	$(BIN)/parfocal benchmark backlash
 	$(BIN)/parfocal benchmark inference
+
+INPUTS ?= 2500
+
+fuzz: $(VENV)/.train
+	$(BIN)/python tests/fuzz/spoil.py --inputs $(INPUTS)
 
 train: $(VENV)/.train
 	GLIBC_TUNABLES=$(ALLOCATOR) $(BIN)/parfocal train runs/bands.toml --textures "$(TEXTURES)" --out training

@@ -122,7 +122,7 @@ def test_a_setting_that_cannot_work_is_named_with_its_value_and_its_limit(small_
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"name = ", "is not TOML"), (b"\xff\xfe", "is not a text file")], ids=["toml", "text"]
+    ("content", "message"), [(b"name = ", "is not TOML"), (b"\xff\xfe", "is not TOML")], ids=["toml", "text"]
 )
 def test_a_file_that_is_no_toml_is_refused(tmp_path, content, message):
     path = tmp_path / "broken.toml"
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path, content, message):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(FileError, match=r"absent\.toml cannot be read: No such file"):
+    with pytest.raises(FileError, match=r"absent\.toml: cannot be read: No such file"):
         open_microscope(str(tmp_path / "absent.toml"))
 
 

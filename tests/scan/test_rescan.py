@@ -83,7 +83,7 @@ class TestWhatIsInDoubt:
         [
             (None, "was the scan finished"),
             ("{", "is not JSON"),
-            ("[]", "is not a report"),
+            ("[]", "is not a JSON object"),
             ('{"fields_in_doubt": 3}', "is not a list"),
             ('{"fields_in_doubt": ["1"]}', "is not a list"),
         ],

@@ -129,7 +129,7 @@ def test_bad_decisions_are_refused_before_anything_is_written(folder: Path, argu
 def test_a_label_cannot_be_confirmed_where_there_is_none(folder: Path):
     with pytest.raises(SettingsError, match="has no best_z that could be confirmed"):
         write_label(folder / "clear", None, "confirmed")
-    with pytest.raises(FileError, match=r"stack\.json: No such file"):
+    with pytest.raises(FileError, match=r"stack\.json: cannot be read: No such file"):
         write_label(folder, 1.0, "auto")
 
 

@@ -56,7 +56,7 @@ def test_colours_are_red_green_blue_and_transparency_is_dropped(tmp_path):
 
 
 def test_without_a_description_the_error_names_the_file(tmp_path):
-    with pytest.raises(FileError, match=r"stack\.json: No such file"):
+    with pytest.raises(FileError, match=r"stack\.json: cannot be read: No such file"):
         read_stack(tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_z_that_does_not_rise_is_refused(tmp_path, z):
         ({"z_unit": "mm"}, "z_unit 'mm'"),
         ({"planes": []}, "names no planes"),
         ({"planes": [{"file": "plane0.png"}]}, "plane 0 is not"),
-        ({"planes": [{"file": "plane0.png", "z": float("nan")}]}, "plane 0 is not"),
+        ({"planes": [{"file": "plane0.png", "z": float("nan")}]}, "is not JSON: NaN is no number"),
         ({"na": "wide"}, "na 'wide' is not a number above 0"),
         ({"pixel_size_um": -1}, "pixel_size_um -1 is not a number above 0"),
         ({"best_z": "sharp"}, "best_z 'sharp' is not a number"),
@@ -140,3 +140,12 @@ def test_recorded_stacks_are_read(name, planes, z_unit):
     assert len(stack.planes) == planes
     assert stack.z_unit == z_unit
     assert stack.best_z in stack.z
+
+
+@pytest.mark.parametrize("file", ["../plane0.png", "/etc/hostname", "a\x00b"])
+def test_a_plane_outside_the_stacks_folder_is_refused(tmp_path, file):
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    write_stack(folder, planes=[{"file": file, "z": 0.0}])
+    with pytest.raises(FileError, match="lies outside the stack's folder"):
+        read_stack(folder)

@@ -80,7 +80,7 @@ def test_the_experiments_have_the_same_budget(name: str):
 
 
 def test_what_is_no_toml_or_not_there_is_named(tmp_path: Path):
-    with pytest.raises(FileError, match=r"gone\.toml cannot be read"):
+    with pytest.raises(FileError, match=r"gone\.toml: cannot be read"):
         read_recipe(tmp_path / "gone.toml")
     with pytest.raises(FileError, match=r"broken\.toml is not TOML"):
         read_recipe(written(tmp_path / "broken.toml", "alpha = = 1"))

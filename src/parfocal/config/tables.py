@@ -5,13 +5,14 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from parfocal.devices.approach import ApproachSettings, GuardLimits
 from parfocal.devices.driver import Role
-from parfocal.errors import FileError, SettingsError
+from parfocal.documents import read_toml
+from parfocal.errors import SettingsError
 from parfocal.focus.decision import FocusSettings
 from parfocal.focus.policies import PolicyName
 from parfocal.focus.search import SweepSettings
@@ -176,26 +177,19 @@ def read_instrument_file(name: str) -> InstrumentFile:
         FileError: if it cannot be read.
         SettingsError: if there is no such instrument, or a key is missing, unknown or out of range.
     """
-    text = _read(name)
+    table = _read(name)
     try:
-        return InstrumentFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise FileError(f"instrument {name} is not TOML: {error}") from error
+        return InstrumentFile.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"instrument {name}: {where}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _read(name: str) -> str:
+def _read(name: str) -> dict[str, Any]:
     if name in instrument_names():
-        return (resources.files("parfocal") / "instruments" / f"{name}.toml").read_text(encoding="utf-8")
+        return tomllib.loads((resources.files("parfocal") / "instruments" / f"{name}.toml").read_text(encoding="utf-8"))
     if not name.endswith(".toml"):
         known = ", ".join(instrument_names())
         raise SettingsError(f"unknown microscope {name!r}: choose one of {known}, or the path of a .toml file")
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"instrument {name} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"instrument {name} is not a text file: {error.reason}") from error
+    return read_toml(Path(name))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from parfocal.documents import read_json
 from parfocal.errors import FileError, SettingsError
 from parfocal.scan.places import Place
 from parfocal.slide.durable import PART_SUFFIX, cannot, written_aside
@@ -130,10 +131,10 @@ class Collection:
         if not self._file.exists():
             return ()
         try:
-            there = json.loads(self._file.read_text(encoding="utf-8"))
+            there = read_json(self._file)
             settings, places = there["settings"], tuple((float(x), float(y)) for x, y in there["places_um"])
-        except OSError as error:
-            raise cannot("read", self._file, error) from error
+            if not isinstance(settings, dict):
+                raise TypeError("settings is not an object")
         except (ValueError, TypeError, KeyError) as error:
             raise FileError(f"{self._file}: is not what a collection wrote ({error})") from error
         for key, value in self._settings.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
 from parfocal.devices.microscope import Microscope
+from parfocal.documents import read_json
 from parfocal.errors import FileError, SettingsError
 from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
@@ -41,15 +41,9 @@ def fields_in_doubt(folder: FieldsFolder) -> list[int]:
 def read_report(folder: FieldsFolder) -> dict[str, Any]:
     """The report of a finished scan. Raises FileError if it is missing or is none."""
     path = folder.path / REPORT_FILE
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read, was the scan finished? {error.strerror or error}") from error
-    except ValueError as error:
-        raise FileError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(report, dict):
-        raise FileError(f"{path}: is not a report")
-    return report
+    if not path.exists():
+        raise FileError(f"{path}: is not there, was the scan finished?")
+    return read_json(path)
 
 
 def rescan_fields(

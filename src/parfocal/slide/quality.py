@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from parfocal.documents import read_json
 from parfocal.errors import FileError
-from parfocal.slide.durable import cannot, written_aside
+from parfocal.slide.durable import written_aside
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.layout import SCORES_FILE
 from parfocal.slide.records import FieldRecord, Verdict
@@ -150,13 +150,11 @@ def read_scores(folder: Path) -> dict[int, float]:
         FileError: if the file is damaged.
     """
     for path in (folder / SCORES_FILE, folder / _REPORT_FILE):
-        try:
-            values: Any = json.loads(path.read_text(encoding="utf-8"))
-            return {int(index): float(score) for index, score in values.get("out_of_focus", {}).items()}
-        except FileNotFoundError:
+        if not path.exists():
             continue
-        except OSError as error:
-            raise cannot("read", path, error) from error
+        values = read_json(path)
+        try:
+            return {int(index): float(score) for index, score in values.get("out_of_focus", {}).items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise FileError(f"{path}: out_of_focus is not a probability for each field: {error}") from error
     return {}

@@ -82,9 +82,11 @@ def read_csv(path: Path) -> tuple[FieldQuality, ...]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+        rows = [{str(name): value or None for name, value in row.items()} for row in csv.DictReader(io.StringIO(text))]
     except OSError as error:
         raise cannot("read", path, error) from error
-    rows = [{name: value or None for name, value in row.items()} for row in csv.DictReader(io.StringIO(text))]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"{path}: not a CSV in UTF-8: {error}") from error
     return _validated(rows, path)
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
+from parfocal.documents import read_json
+from parfocal.errors import FileError
 from parfocal.slide.durable import cannot, may_keep, written_aside
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.flatfield import FlatField
 from parfocal.slide.layout import HEADER_FILE, RECORDS_FILE, REGISTRATION_FILE
 from parfocal.slide.registration import register
-from parfocal.slide.seams import Progress, Registration, RegistrationSettings, Seam, StageMatrix
+from parfocal.slide.seams import Progress, Registration, RegistrationSettings, Seam
 
 FORMAT = "parfocal-registration-4"
 """Changes whenever the same fields would be registered otherwise, so that what was kept before is made anew."""
@@ -97,19 +100,49 @@ def _digest(folder: FieldsFolder, settings: RegistrationSettings) -> str:
     return digest.hexdigest()
 
 
+class _KeptField(BaseModel):
+    x_px: FiniteFloat
+    y_px: FiniteFloat
+    component: Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Kept(BaseModel):
+    """What `registration.json` holds, as far as it is read back."""
+
+    digest: str
+    least_score: FiniteFloat
+    stage_matrix: tuple[tuple[FiniteFloat, FiniteFloat], tuple[FiniteFloat, FiniteFloat]]
+    distortion: FiniteFloat
+    fields: tuple[_KeptField, ...]
+    seams: tuple[Seam, ...]
+
+    def is_of(self, fields: int) -> bool:
+        """Whether it places so many fields, and its seams lie between them."""
+        ends = {end for seam in self.seams for end in (seam.a, seam.b)}
+        return len(self.fields) == fields and all(0 <= end < fields for end in ends)
+
+    def registration(self) -> Registration:
+        """The same as arrays."""
+        return Registration(
+            mosaic_xy_px=np.array([(field.x_px, field.y_px) for field in self.fields], np.float64),
+            seams=self.seams,
+            component=np.array([field.component for field in self.fields], np.int32),
+            least_score=self.least_score,
+            stage_matrix=self.stage_matrix,
+            distortion=self.distortion,
+        )
+
+
 def _read(folder: FieldsFolder, digest: str) -> Registration | None:
     """What is kept, or None if there is nothing, or nothing of these fields."""
-    try:
-        text = (folder.path / REGISTRATION_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    path = folder.path / REGISTRATION_FILE
+    if not path.exists():
         return None
-    except OSError as error:
-        raise cannot("read", folder.path / REGISTRATION_FILE, error) from error
     try:
-        kept: dict[str, Any] = json.loads(text)
-        return _from_json(kept) if kept["digest"] == digest else None
-    except (ValueError, TypeError, KeyError):  # another program's file, or an edited one: it is made anew
+        kept = _Kept.model_validate(read_json(path))
+    except (FileError, ValidationError):  # another program's file, or an edited one: it is made anew
         return None
+    return kept.registration() if kept.digest == digest and kept.is_of(len(folder.records)) else None
 
 
 def _write(folder: FieldsFolder, digest: str, registration: Registration) -> None:
@@ -135,22 +168,3 @@ def _to_json(folder: FieldsFolder, digest: str, registration: Registration) -> d
         ],
         "seams": [{**asdict(seam), "residual_um": seam.residual_px * pixel_um} for seam in registration.seams],
     }
-
-
-def _from_json(kept: dict[str, Any]) -> Registration:
-    fields = kept["fields"]
-    return Registration(
-        mosaic_xy_px=np.array([(field["x_px"], field["y_px"]) for field in fields], np.float64),
-        seams=tuple(
-            Seam(**{name: value for name, value in seam.items() if name != "residual_um"}) for seam in kept["seams"]
-        ),
-        component=np.array([field["component"] for field in fields], np.int32),
-        least_score=kept["least_score"],
-        stage_matrix=_matrix(kept["stage_matrix"]),
-        distortion=kept["distortion"],
-    )
-
-
-def _matrix(rows: list[list[float]]) -> StageMatrix:
-    (xx, xy), (yx, yy) = rows
-    return (xx, xy), (yx, yy)

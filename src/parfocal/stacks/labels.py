@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.documents import read_json
 from parfocal.errors import FileError, SettingsError
 from parfocal.merit import MERITS, best_focus
 from parfocal.stacks.recorded import STACK_FILE
@@ -115,12 +116,7 @@ def write_label(folder: Path, best_z: float | None, state: LabelState) -> None:
     if state not in get_args(LabelState):
         raise SettingsError(f"label state {state!r} is none of {', '.join(get_args(LabelState))}")
     path = folder / STACK_FILE
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or 'cannot be read'}") from error
-    except ValueError as error:
-        raise FileError(f"{path}: is not JSON: {error}") from error
+    description = read_json(path)
     if best_z is not None:
         description["best_z"] = best_z
     if description.get("best_z") is None and state != "rejected":

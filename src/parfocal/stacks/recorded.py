@@ -6,7 +6,6 @@ Its keys: `planes`, a list of {"file": "z-1.png", "z": -1.0}; `z_unit`, "um" or 
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.documents import read_json
 from parfocal.errors import FileError
 
 STACK_FILE = "stack.json"
@@ -111,15 +111,7 @@ def read_stack(folder: Path) -> RecordedStack:
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or 'cannot be read'}") from error
-    except ValueError as error:
-        raise FileError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(description, dict):
-        raise FileError(f"{path}: is not a JSON object")
-    return description
+    return read_json(path)
 
 
 def _entries(path: Path, description: dict[str, Any]) -> list[tuple[str, float]]:
@@ -131,6 +123,8 @@ def _entries(path: Path, description: dict[str, Any]) -> list[tuple[str, float]]
     for index, plane in enumerate(planes):
         if not isinstance(plane, dict) or not isinstance(plane.get("file"), str) or not _is_number(plane.get("z")):
             raise FileError(f'{path}: plane {index} is not {{"file": name, "z": number}}')
+        if not _stays_inside(path.parent, plane["file"]):
+            raise FileError(f"{path}: plane {index}, {plane['file']!r:.100}, lies outside the stack's folder")
         if entries and not plane["z"] > entries[-1][1]:
             raise FileError(
                 f"{path}: z does not rise, {plane['file']} at {plane['z']:g} follows {entries[-1][0]} "
@@ -138,6 +132,13 @@ def _entries(path: Path, description: dict[str, Any]) -> list[tuple[str, float]]
             )
         entries.append((plane["file"], float(plane["z"])))
     return entries
+
+
+def _stays_inside(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except ValueError:  # a NUL in the name
+        return False
 
 
 def read_plane(path: Path) -> Plane:

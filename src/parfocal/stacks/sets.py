@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from parfocal.documents import read_json
 from parfocal.errors import FileError
 from parfocal.stacks.recorded import STACK_FILE, read_stack
 from parfocal.stacks.stack import FocalStack, StackOptics
@@ -27,7 +27,7 @@ def read_stacks(path: Path) -> tuple[FocalStack, ...]:
 
 
 def _read(folder: Path) -> FocalStack:
-    record, description = read_stack(folder), json.loads((folder / STACK_FILE).read_text(encoding="utf-8"))
+    record, description = read_stack(folder), read_json(folder / STACK_FILE)
     planes = description["planes"]
     index = 1.0 if record.na is None or record.na < 1 else _OIL_INDEX
     return FocalStack(

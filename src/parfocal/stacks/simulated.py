@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal import __version__
+from parfocal.documents import read_json
 from parfocal.errors import FileError, SettingsError
 from parfocal.merit import find_best_focus
 from parfocal.optics.abbe import SOURCE_POINTS, AbbeLight, AbbeOptics, Exposure
@@ -247,13 +248,11 @@ def start_set(folder: Path, settings: SetSettings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.write_text(json.dumps(wanted | {"version": __version__}, indent=1) + "\n", encoding="utf-8")
-        there = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FileError(f"{path}: is not JSON: {error}") from error
+    there = read_json(path)
     for key, value in wanted.items():
-        if not isinstance(there, dict) or ({"lens": DEFAULT_LENS} | there).get(key) != value:
+        if ({"lens": DEFAULT_LENS} | there).get(key) != value:
             raise SettingsError(f"{folder} holds another set: {SET_FILE} has other {key} than {value!r}")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from parfocal.errors import FileError, SettingsError
+from parfocal.documents import read_toml
+from parfocal.errors import SettingsError
 from parfocal.focus.bands import PATCH_PX as BANDS_PATCH_PX
 
 InputName = Literal[
@@ -209,12 +209,7 @@ def read_recipe(path: Path) -> Recipe | PaperRecipe | BandsRecipe:
         FileError: if the file cannot be read or is not TOML.
         SettingsError: if a value is missing, unknown or out of range.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"recipe {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"recipe {path} is not TOML: {error}") from error
+    table = read_toml(path)
     schedule = table.get("schedule")
     if not isinstance(schedule, str | None) or schedule not in _KINDS:
         raise SettingsError(f"recipe {path}: schedule {schedule!r} is not 'paper' or 'bands', nor left out")

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from parfocal.documents import read_json
 from parfocal.errors import FileError, SettingsError
 from parfocal.optics.objective import Objective
 from parfocal.training.band_pairs import BandPairs, bands_of_chains, draw_band_pairs, read_band_pairs
@@ -46,7 +47,7 @@ def claim_pairs(folder: Path, recipe: Recipe | BandsRecipe) -> None:
     try:
         if not path.exists():
             path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = read_json(path)
         # Through the model, so that a key which came later counts with its default.
         known = _what_is_drawn(SynthesisSettings.model_validate(there["synthesis"]))
     except OSError as error:

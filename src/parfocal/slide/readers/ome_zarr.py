@@ -14,6 +14,9 @@ from parfocal.slide.readers.own import own_properties
 from parfocal.slide.readers.raster import RasterSlide, downsamples_of
 from parfocal.slide.readers.remote import file_system, read_errors
 
+_NOT_ONE = (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError)
+"""What a document raises that is not as it should be."""
+
 _UM_PER_UNIT = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 
 
@@ -33,20 +36,21 @@ class OmeZarrSlide(RasterSlide):
             multiscale = _multiscale(dict(group.attrs))
             axes = [str(axis["name"]) for axis in multiscale["axes"]]
             levels = [group[dataset["path"]] for dataset in multiscale["datasets"]]
-        except read_errors(KeyError, IndexError, TypeError, ValueError) as error:
+            scales = _scales(multiscale, axes)
+        except read_errors(*_NOT_ONE) as error:
             raise FileError(f"{source}: not an OME-Zarr image that can be read: {error!r}") from error
         self._axes = axes
         self._levels = [self._rgb(level) for level in levels]
         self.level_dimensions = tuple(self._size(level) for level in self._levels)
         self.level_downsamples = downsamples_of(self.level_dimensions)
         self.properties = {"openslide.vendor": "ome-zarr", **own_properties(group.attrs.get("parfocal"))}
-        self.properties |= _scales(multiscale, axes)
+        self.properties |= scales
 
     def _rgb(self, level: object) -> zarr.Array[Any]:
         if isinstance(level, zarr.Array) and level.dtype == np.uint8 and len(level.shape) == len(self._axes):
             lengths = dict(zip(self._axes, level.shape, strict=True))
             others = [length for axis, length in lengths.items() if axis not in ("c", "y", "x")]
-            if lengths.get("c") == 3 and {"y", "x"} <= lengths.keys() and all(length == 1 for length in others):
+            if lengths.get("c") == 3 and min(lengths.get("y", 0), lengths.get("x", 0)) > 0 and set(others) <= {1}:
                 return level
         raise FileError(f"{self.path}: not an RGB image of 8 bits, but {level!r} with axes {', '.join(self._axes)}")
 
@@ -60,7 +64,7 @@ class OmeZarrSlide(RasterSlide):
         kept = [axis for axis in self._axes if axis in place]
         try:
             found = np.asarray(self._levels[level][selection], np.uint8)
-        except read_errors(ValueError, RuntimeError) as error:
+        except read_errors(ValueError, TypeError, RuntimeError) as error:
             raise FileError(f"{self.path}: damaged at {left}, {top} of level {level}: {error}") from error
         return np.moveaxis(found, [kept.index(axis) for axis in "yxc"], [0, 1, 2])
 
