@@ -45,6 +45,7 @@ from parfocal.slide.reader import Slide
 from parfocal.slide.records import FieldRecord, FieldsHeader, Verdict
 from parfocal.slide.stitch import stitch
 from parfocal.stacks.recorded import read_stack
+from parfocal.supervisor.overseen import overseen
 
 __all__ = ["Instrument", "Slide", "calibrate", "collect", "focus_field", "open_microscope", "rescan", "scan"]
 
@@ -65,10 +66,11 @@ def focus_field(instrument: Instrument, pivot_um: float, predictor: Predictor | 
     Raises:
         InstrumentError: if the stage does not move, a limit is in the way or a device fails.
     """
-    microscope, settings = instrument.microscope, instrument.settings
-    z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
-    with lamp_lit(microscope.lamp):
-        return _focus_field(microscope, z, predictor or instrument.predictor(), pivot_um, settings.focus)
+    settings, predictor = instrument.settings, predictor or instrument.predictor()
+    with overseen(instrument) as seen, lamp_lit(seen.microscope.lamp):
+        microscope = seen.microscope
+        z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
+        return _focus_field(microscope, z, predictor, pivot_um, settings.focus)
 
 
 def scan(
@@ -114,7 +116,7 @@ def scan(
     """
     began_s = time.monotonic()
     instrument = replace(instrument, settings=_scanning(instrument.settings, policy, everywhere))
-    microscope, settings, folder = instrument.microscope, instrument.settings, Path(out)
+    settings, folder = instrument.settings, Path(out)
     predictor = predictor or instrument.predictor()
     plan = _plan(instrument, area_mm)
     ledger = TruthLedger(instrument.truth) if instrument.truth else None
@@ -132,10 +134,9 @@ def scan(
         started_at=datetime.datetime.now(datetime.UTC),
     )
     photograph = None if label is None else read_label(label)
-    with FieldsWriter(folder, header, overwrite=overwrite, label=photograph) as writer:
-        summary = scan_fields(
-            microscope, settings, predictor, plan, writer, on_field, instrument.truth, switch=switch, beat=beat
-        )
+    with overseen(instrument) as seen, FieldsWriter(folder, header, overwrite=overwrite, label=photograph) as writer:
+        microscope, truth = seen.microscope, instrument.truth
+        summary = scan_fields(microscope, settings, predictor, plan, writer, on_field, truth, switch=switch, beat=beat)
     write_scores(folder, {index: seen.out_of_focus for index, seen in summary.judgements.items()})
     stitched = stitch(folder, on_stitch)
     fields, truths = FieldsFolder(folder), ledger.fields if ledger else []
@@ -191,11 +192,13 @@ def rescan(
         if on_progress:
             on_progress(progress)
 
-    microscope, predictor = instrument.microscope, predictor or instrument.predictor()
-    run = rescan_fields(
-        microscope, instrument.settings, predictor, plan, before, wanted, on_field, instrument.truth,
-        switch=switch, beat=beat,
-    )  # fmt: skip
+    predictor = predictor or instrument.predictor()
+    with overseen(instrument) as seen:
+        microscope, truth = seen.microscope, instrument.truth
+        run = rescan_fields(
+            microscope, instrument.settings, predictor, plan, before, wanted, on_field, truth,
+            switch=switch, beat=beat,
+        )  # fmt: skip
     spent_s = microscope.clock.now_s - began_modelled_s
     judged = {index: seen.out_of_focus for index, seen in run.judgements.items()}
     write_scores(path, read_scores(path) | judged)
@@ -274,7 +277,8 @@ def collect(
     """
     settings, plan = instrument.settings, _plan(instrument, area_mm)
     name = slide_name(instrument) if slide is None else slide
-    return _collect(instrument.microscope, settings, wanted or CollectSettings(), plan, Path(out), name, on_progress)
+    with overseen(instrument) as seen:
+        return _collect(seen.microscope, settings, wanted or CollectSettings(), plan, Path(out), name, on_progress)
 
 
 def slide_name(instrument: Instrument) -> str:
@@ -341,16 +345,16 @@ def calibrate(
         if step not in STEP_NAMES:
             raise SettingsError(f"calibration step {step!r} is none of {', '.join(STEP_NAMES)}")
     chosen: list[StepName] = [name for name in STEP_NAMES if steps is None or name in steps]
-    microscope = instrument.microscope
-    return calibrate_into(
-        default_file(microscope) if out is None else Path(out),
-        microscope,
-        instrument.settings,
-        lambda: instrument.predictor(network),
-        chosen,
-        CalibrationPlan(repeats),
-        on_progress or silent,
-    )
+    with overseen(instrument) as seen:
+        return calibrate_into(
+            default_file(seen.microscope) if out is None else Path(out),
+            seen.microscope,
+            instrument.settings,
+            lambda: instrument.predictor(network),
+            chosen,
+            CalibrationPlan(repeats),
+            on_progress or silent,
+        )
 
 
 def focus_once(name: str, specimen: str, seed: int, network: Path | None = None) -> dict[str, Any]:
@@ -369,9 +373,10 @@ def focus_once(name: str, specimen: str, seed: int, network: Path | None = None)
         InstrumentError: if no focus is found.
     """
     instrument = open_microscope(name, specimen, seed)
-    microscope, settings, predictor = instrument.microscope, instrument.settings, instrument.predictor(network)
-    z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
-    with lamp_lit(microscope.lamp):
+    settings, predictor = instrument.settings, instrument.predictor(network)
+    with overseen(instrument) as seen, lamp_lit(seen.microscope.lamp):
+        microscope = seen.microscope
+        z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
         sweep = initial_focus(microscope, z, settings.sweep)
         if sweep.verdict != "found":
             raise InstrumentError(sweep.reason)

@@ -37,5 +37,13 @@ class StageStuckError(InstrumentError):
     """The stage was told to move and the picture did not change."""
 
 
+class DeviceTimeoutError(InstrumentError):
+    """A device did not answer in its time."""
+
+
+class DisconnectedError(InstrumentError):
+    """A device dropped off its line, such as a USB plug that was pulled."""
+
+
 class ScanStoppedError(ParfocalError):
     """The scan ended early; the fields folder is consistent and can be stitched."""

@@ -1,0 +1,150 @@
+"""The scan's side: a supervisor is started, and hears of every call of a device and of every switch of the lamp."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from parfocal.config import Instrument
+from parfocal.devices.line import Patience
+from parfocal.devices.watched import watched
+from parfocal.errors import InstrumentError
+from parfocal.supervisor.words import BEAT, DARK, LIT, READY
+
+HANGS_AFTER_S = 90.0
+"""Without a call of a device for so long, its lamp lit, a scan hangs: no call may take that long (`Patience`)."""
+
+_BEAT_EVERY_S = 0.2
+_ENDS_WITHIN_S = 5.0
+_STARTS_AT_MOST = 3
+_READY_WITHIN_S = 60.0
+
+
+@contextmanager
+def overseen(
+    instrument: Instrument, patience: Patience | None = None, hangs_after_s: float = HANGS_AFTER_S
+) -> Iterator[Instrument]:
+    """The same instrument with its devices under watch, for a block; while it lasts, a supervisor looks after the lamp.
+
+    Where the lamp ends with this process (`Instrument.lamp_name` is None) none is needed, and none started.
+
+    Args:
+        instrument: an opened instrument.
+        patience: time and tries of every call of a device.
+        hangs_after_s: after so long without a call of a device, while the lamp is lit, this process is ended, in s.
+
+    Raises:
+        InstrumentError: if the supervisor cannot be started.
+    """
+    if instrument.lamp_name is None:
+        yield replace(instrument, microscope=watched(instrument.microscope, patience))
+        return
+    supervisor = Supervisor(instrument.lamp_name, hangs_after_s)
+    try:
+        yield replace(
+            instrument,
+            microscope=watched(instrument.microscope, patience, beat=supervisor.beat, lamp_told=supervisor.lamp_told),
+        )
+    finally:
+        supervisor.dismiss()
+
+
+class Supervisor:
+    """A supervisor's process, seen from the scan. It is in a session of its own: Ctrl-C and signals to the scan's group
+    do not reach it. One that is gone is started again.
+
+    Args:
+        lamp_name: what `config.open_lamp` takes.
+        hangs_after_s: as `overseen`.
+    """
+
+    def __init__(self, lamp_name: str, hangs_after_s: float) -> None:
+        self._command = [
+            sys.executable, "-P", "-m", "parfocal.supervisor", str(os.getpid()), lamp_name, str(hangs_after_s)
+        ]  # fmt: skip
+        self._is_lit = False
+        self._starts = 0
+        self._told_s = 0.0
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def beat(self) -> None:
+        """The scan is alive."""
+        if time.monotonic() - self._told_s >= _BEAT_EVERY_S:
+            self._tell(BEAT)
+
+    def lamp_told(self, is_lit: bool) -> None:
+        """The lamp is about to be lit, or was put out. Waits before the first light until somebody can put it out.
+
+        Raises:
+            InstrumentError: if the supervisor cannot do its work.
+        """
+        if is_lit and not self._is_ready:
+            self._await_ready()
+        self._is_lit = is_lit
+        self._tell(LIT if is_lit else DARK)
+
+    def dismiss(self) -> None:
+        """The scan has ended. The supervisor ends too; first it puts out the lamp, if that is still lit."""
+        with suppress(OSError):
+            os.close(self._pipe)
+        with suppress(subprocess.TimeoutExpired):  # a lamp that does not go out keeps it longer
+            self._process.wait(_ENDS_WITHIN_S)
+            self._close_answers()
+
+    def _start(self) -> None:
+        self._starts += 1
+        if self._starts > _STARTS_AT_MOST:
+            raise InstrumentError(f"the supervisor of the lamp ended {_STARTS_AT_MOST} times; the scan goes no further")
+        self._is_ready = False
+        reading, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
+        try:
+            self._process = subprocess.Popen(
+                self._command, stdin=reading, stdout=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            os.close(self._pipe)
+            raise InstrumentError(f"the supervisor of the lamp cannot be started: {error.strerror}") from error
+        finally:
+            os.close(reading)
+
+    def _await_ready(self) -> None:
+        answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        stdout = self._process.stdout
+        assert stdout is not None
+        threading.Thread(target=lambda: answers.put(stdout.read(1)), daemon=True).start()
+        try:
+            self._is_ready = answers.get(timeout=_READY_WITHIN_S) == READY
+        except queue.Empty as error:
+            raise InstrumentError(f"the supervisor of the lamp was not ready within {_READY_WITHIN_S:g} s") from error
+        if not self._is_ready:
+            raise InstrumentError("the supervisor of the lamp ended before it was ready")
+
+    def _close_answers(self) -> None:
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _tell(self, word: bytes) -> None:
+        self._told_s = time.monotonic()
+        try:
+            os.write(self._pipe, word)
+        except BlockingIOError:  # it was stopped and is behind; what it has not read yet are signs of life
+            return
+        except BrokenPipeError:
+            os.close(self._pipe)
+            self._process.wait()
+            self._close_answers()
+            self._start()
+            self._tell(LIT if self._is_lit else DARK)
