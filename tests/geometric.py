@@ -44,6 +44,19 @@ class Numbers:
         return np.clip(np.rint(light), 0, 255).astype(np.uint8)
 
 
+class Noisy:
+    """A camera whose frames are grey, with noise."""
+
+    frame_shape = SHAPE
+    pixel_size_um = 0.345
+
+    def __init__(self):
+        self._rng = np.random.default_rng(0)
+
+    def snap(self):
+        return self._rng.integers(98, 103, (*SHAPE, 3), dtype=np.uint8)
+
+
 def true_z_um(frame):
     """The true z in µm at which a frame was taken."""
     return (int(frame[0, 0, 0]) * 256 + int(frame[0, 0, 2]) - _Z_ZERO) * _Z_STEP_UM

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from contract import CameraContract, LampContract, XYContract, ZContract
 
-from geometric import SHAPE, Stripes, instrument
+from geometric import SHAPE, Noisy, Stripes, instrument
 from parfocal.devices.base import RecordedZ
 from parfocal.devices.line import Line
 from parfocal.devices.replay import replay_microscope
@@ -16,19 +16,6 @@ from parfocal.devices.watched import Reopening, WatchedCamera, WatchedLamp, watc
 from parfocal.errors import DisconnectedError, InstrumentError
 from parfocal.optics.objective import Objective
 from parfocal.stacks.recorded import RecordedStack
-
-
-class Noisy:
-    """Grey, with noise."""
-
-    frame_shape = SHAPE
-    pixel_size_um = 0.345
-
-    def __init__(self):
-        self._rng = np.random.default_rng(0)
-
-    def snap(self):
-        return self._rng.integers(98, 103, (*SHAPE, 3), dtype=np.uint8)
 
 
 @pytest.fixture(params=["wall", "modelled"])
