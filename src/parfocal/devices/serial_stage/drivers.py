@@ -1,0 +1,230 @@
+"""The drivers `grbl`, `marlin` and `sangaboard`: their settings, and the devices that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Annotated, TypeVar
+
+from pydantic import Field, field_validator
+
+from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings, Found, Role
+from parfocal.devices.serial_stage.board import AXES, Board, Timeouts
+from parfocal.devices.serial_stage.grbl import GrblBoard
+from parfocal.devices.serial_stage.line import SerialLine
+from parfocal.devices.serial_stage.marlin import MarlinBoard
+from parfocal.devices.serial_stage.ports import boards_on_ports
+from parfocal.devices.serial_stage.sangaboard import SangaBoard
+from parfocal.devices.serial_stage.stages import SerialLamp, SerialXY, SerialZ, SteppedAxis
+from parfocal.errors import InstrumentError
+
+_ROLES: frozenset[Role] = frozenset({"xy", "z", "lamp"})
+_Range = tuple[float, float]
+_Positive = Annotated[float, Field(gt=0)]
+_NotNegative = Annotated[float, Field(ge=0)]
+
+
+class SerialSettings(DriverSettings):
+    """What all three need.
+
+    Attributes:
+        port: serial port.
+        baud: bits a second.
+        x_limits_um: soft limits of x in µm; likewise y and z.
+        origin_um: where our (0, 0, 0) is in the board's coordinates, in µm.
+        settle_ms: pause after a move.
+        wake_s: how long the board may take from opening its port to its first answer.
+        answer_s: how long it may take to acknowledge a command.
+        move_s: how long a move may take.
+    """
+
+    port: str
+    baud: int = 115_200
+    x_limits_um: _Range
+    y_limits_um: _Range
+    z_limits_um: _Range
+    origin_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    settle_ms: _NotNegative = 20.0
+    wake_s: _Positive = 6.0
+    answer_s: _Positive = 1.0
+    move_s: _Positive = 30.0
+
+    @field_validator("x_limits_um", "y_limits_um", "z_limits_um")
+    @classmethod
+    def _leave_room(cls, limits: _Range) -> _Range:
+        if not limits[0] < limits[1]:
+            raise ValueError(f"limits {limits[0]:g} … {limits[1]:g} µm leave no room")
+        return limits
+
+    def timeouts(self, home_s: float = 0.0) -> Timeouts:
+        """How long the board may take."""
+        return Timeouts(self.wake_s, self.answer_s, self.move_s, home_s)
+
+
+class GcodeSettings(SerialSettings):
+    """What boards that speak G-code need.
+
+    Attributes:
+        um_per_unit: µm that x, y and z really move for one mm of the board's coordinates.
+        home: whether the stage is homed when it is opened and the board does not know where it is.
+        home_s: how long homing may take.
+        lamp_on: command that lights the lamp.
+        lamp_off: command that puts it out.
+    """
+
+    um_per_unit: tuple[_Positive, _Positive, _Positive] = (1000.0, 1000.0, 1000.0)
+    home: bool = True
+    home_s: _Positive = 120.0
+    lamp_on: str = "M3 S1000"
+    lamp_off: str = "M5"
+
+
+class GrblSettings(GcodeSettings):
+    """GRBL.
+
+    Attributes:
+        unlock: whether a board locked by an alarm is unlocked, not homed; its position may then be wrong.
+    """
+
+    unlock: bool = False
+
+
+class MarlinSettings(GcodeSettings):
+    """Marlin.
+
+    Attributes:
+        feed_per_min: speed of moves in mm of the board's a minute.
+        home_axes: which axes have home switches.
+    """
+
+    lamp_on: str = "M106 S255"
+    lamp_off: str = "M107"
+    feed_per_min: _Positive = 600.0
+    home_axes: Annotated[str, Field(pattern="^[xyz]{1,3}$")] = "xyz"
+
+
+class SangaboardSettings(SerialSettings):
+    """Sangaboard.
+
+    Attributes:
+        um_per_step: µm of a step of x, y and z.
+        zero: whether where the stage stands when it is opened becomes the board's zero.
+        brightness: of the lamp at the constant-current output, 0 to 1.
+    """
+
+    um_per_step: tuple[_Positive, _Positive, _Positive]
+    zero: bool = False
+    brightness: Annotated[float, Field(gt=0, le=1)] = 0.32
+
+
+_Settings = TypeVar("_Settings", bound=SerialSettings)
+_SomeBoard = TypeVar("_SomeBoard", bound=Board)
+
+
+def _open_grbl(settings: GrblSettings, asked: Asked) -> Devices:
+    def make(line: SerialLine) -> GrblBoard:
+        return GrblBoard(line, settings.timeouts(settings.home_s), unlock=settings.unlock)
+
+    def ready(board: GrblBoard) -> None:
+        if settings.home or settings.unlock:
+            board.home()
+        else:
+            board.check_unlocked()
+
+    return _open(settings, asked, make, ready, settings.um_per_unit, (settings.lamp_on, settings.lamp_off))
+
+
+def _open_marlin(settings: MarlinSettings, asked: Asked) -> Devices:
+    def make(line: SerialLine) -> MarlinBoard:
+        timeouts = settings.timeouts(settings.home_s)
+        return MarlinBoard(line, timeouts, feed_per_min=settings.feed_per_min, home_axes=settings.home_axes)
+
+    def ready(board: MarlinBoard) -> None:
+        if settings.home:
+            board.home()
+
+    return _open(settings, asked, make, ready, settings.um_per_unit, (settings.lamp_on, settings.lamp_off))
+
+
+def _open_sangaboard(settings: SangaboardSettings, asked: Asked) -> Devices:
+    def make(line: SerialLine) -> SangaBoard:
+        return SangaBoard(line, settings.timeouts())
+
+    def ready(board: SangaBoard) -> None:
+        if settings.zero:
+            board.set_zero()
+
+    lamp = (f"led_cc {settings.brightness:g}", "led_cc 0")
+    return _open(settings, asked, make, ready, settings.um_per_step, lamp)
+
+
+def _open(
+    settings: SerialSettings,
+    asked: Asked,
+    make: Callable[[SerialLine], _SomeBoard],
+    ready: Callable[[_SomeBoard], None],
+    um_per_unit: tuple[float, float, float],
+    lamp_commands: tuple[str, str],
+) -> Devices:
+    """Open what is asked for; for the lamp alone nothing is homed."""
+    with ExitStack() as letting_go:
+        board = make(SerialLine(settings.port, settings.baud))
+        letting_go.callback(board.close)
+        board.wake()
+        lamp = SerialLamp(board, *lamp_commands) if "lamp" in asked.roles else None
+        xy, z = None, None
+        if asked.roles & {"xy", "z"}:
+            ready(board)
+            axes = _axes(settings, board, um_per_unit)
+            settle_s = settings.settle_ms / 1000
+            xy = SerialXY(board, axes[0], axes[1], settle_s) if "xy" in asked.roles else None
+            z = SerialZ(board, axes[2], settle_s) if "z" in asked.roles else None
+        letting_go.pop_all()
+    return Devices(xy=xy, z=z, lamp=lamp, close=lambda: _close(board, lamp))
+
+
+def _axes(settings: SerialSettings, board: Board, um_per_unit: tuple[float, float, float]) -> list[SteppedAxis]:
+    limits_um = (settings.x_limits_um, settings.y_limits_um, settings.z_limits_um)
+    return [
+        SteppedAxis(name, per_unit / steps, origin_um, axis_limits_um)
+        for name, per_unit, steps, origin_um, axis_limits_um in zip(
+            AXES, um_per_unit, board.steps_per_unit(), settings.origin_um, limits_um, strict=True
+        )
+    ]
+
+
+def _close(board: Board, lamp: SerialLamp | None) -> None:
+    if lamp is not None and lamp.is_on:
+        with suppress(InstrumentError):  # whoever lit it has been told, by the same attempt
+            lamp.off()
+    board.close()
+
+
+def _finder(driver: str) -> Callable[[], list[Found]]:
+    return lambda: boards_on_ports(driver)
+
+
+GRBL = Driver(
+    name="grbl",
+    summary="stage and lamp on a board with GRBL 1.1",
+    roles=_ROLES,
+    settings=GrblSettings,
+    open=_open_grbl,
+    find=_finder("grbl"),
+)
+MARLIN = Driver(
+    name="marlin",
+    summary="stage and lamp on a 3D-printer board with Marlin",
+    roles=_ROLES,
+    settings=MarlinSettings,
+    open=_open_marlin,
+    find=_finder("marlin"),
+)
+SANGABOARD = Driver(
+    name="sangaboard",
+    summary="stage and lamp on a Sangaboard",
+    roles=_ROLES,
+    settings=SangaboardSettings,
+    open=_open_sangaboard,
+    find=_finder("sangaboard"),
+)

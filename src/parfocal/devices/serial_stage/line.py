@@ -1,0 +1,99 @@
+"""A serial port as lines of text. What goes wrong with it is said in words."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+import serial
+
+from parfocal.errors import InstrumentError
+
+_LONGEST_LINE = 1024
+_WORDS = {
+    errno.ENOENT: "there is no such port: is the board plugged in, and the name right? `parfocal devices` lists ports",
+    errno.ENXIO: "there is no device behind this port",
+    errno.EACCES: "no permission: add yourself to the group that owns the port (often dialout), and log in again",
+    errno.EPERM: "no permission: add yourself to the group that owns the port (often dialout), and log in again",
+    errno.EBUSY: "another program is using it",
+    errno.EAGAIN: "another program is using it",
+    errno.ENOTTY: "this is not a serial port",
+    errno.EINVAL: "this is not a serial port",
+    errno.EISDIR: "this is a folder, not a serial port",
+    errno.EIO: "the device behind it is gone",
+}
+
+
+class SerialLine:
+    """An open serial port, ours alone.
+
+    Args:
+        port: its name, such as /dev/ttyUSB0 or COM3.
+        baud: bits a second.
+
+    Raises:
+        InstrumentError: if it cannot be opened, with the reason in words.
+    """
+
+    def __init__(self, port: str, baud: int) -> None:
+        self.port = port
+        self._buffer = b""
+        self.is_gone = False
+        try:
+            self._serial = serial.Serial(port, baud, timeout=0.05, write_timeout=2.0, exclusive=True)
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise InstrumentError(f"serial port {port}: {_in_words(error)}") from error
+
+    def send(self, text: str) -> None:
+        """Send characters as they are. Raises InstrumentError if the port is gone."""
+        try:
+            self._serial.write(text.encode("ascii"))
+        except (serial.SerialException, OSError) as error:
+            raise self._gone() from error
+
+    def read(self, timeout_s: float) -> str | None:
+        """The next line without its end, what is not ASCII replaced; None if none ends within timeout_s.
+
+        Raises:
+            InstrumentError: if the port is gone.
+        """
+        until_s = time.monotonic() + timeout_s
+        while b"\n" not in self._buffer:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0 and not self._waiting():
+                return None
+            self._receive(max(left_s, 0.0))
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode("ascii", errors="replace").strip()
+
+    def close(self) -> None:
+        """Let go of the port; may be called twice."""
+        self._serial.close()
+
+    def _waiting(self) -> bool:
+        try:
+            return bool(self._serial.in_waiting)
+        except (serial.SerialException, OSError) as error:
+            raise self._gone() from error
+
+    def _receive(self, timeout_s: float) -> None:
+        try:
+            self._serial.timeout = timeout_s
+            self._buffer += self._serial.read(1)
+            if self._serial.in_waiting:
+                self._buffer += self._serial.read(self._serial.in_waiting)
+        except (serial.SerialException, OSError, TypeError) as error:  # TypeError: closed by another thread
+            raise self._gone() from error
+        if len(self._buffer) > _LONGEST_LINE and b"\n" not in self._buffer:
+            self._buffer = self._buffer[-_LONGEST_LINE:]  # noise without an end; not kept without bound
+
+    def _gone(self) -> InstrumentError:
+        self.is_gone = True
+        return InstrumentError(f"serial port {self.port} is gone: was the board unplugged or switched off?")
+
+
+def _in_words(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number is None and "lock" in str(error).lower():
+        number = errno.EBUSY
+    return _WORDS.get(number or 0, str(error))

@@ -1,0 +1,1 @@
+"""Cameras that give pictures at a URL: IP cameras, mjpg-streamer, a Raspberry Pi."""

@@ -1,0 +1,42 @@
+"""The driver `url-camera`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings
+from parfocal.devices.url_camera.mjpeg import StreamCamera
+from parfocal.devices.url_camera.snapshot import SnapshotCamera
+
+
+class UrlCameraSettings(DriverSettings):
+    """A camera at a URL.
+
+    Attributes:
+        url: of a picture, or of a stream.
+        gives: "snapshot", one picture a request, or "mjpeg", a stream.
+        stale_frames: how many pictures that come after a request may have been exposed before it.
+        timeout_s: how long a picture may take.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    gives: Literal["snapshot", "mjpeg"] = "snapshot"
+    stale_frames: Annotated[int, Field(ge=0, le=30)] = 1
+    timeout_s: Annotated[float, Field(gt=0)] = 5.0
+
+
+def _open(settings: UrlCameraSettings, asked: Asked) -> Devices:
+    kind = SnapshotCamera if settings.gives == "snapshot" else StreamCamera
+    camera = kind(settings.url, asked.pixel_size_um, settings.stale_frames, settings.timeout_s)
+    return Devices(camera=camera, close=camera.close)
+
+
+DRIVER = Driver(
+    name="url-camera",
+    summary="a camera that gives pictures at a URL: IP camera, mjpg-streamer, Raspberry Pi",
+    roles=frozenset({"camera"}),
+    settings=UrlCameraSettings,
+    open=_open,
+)

@@ -1,0 +1,80 @@
+"""A camera that gives one picture a request."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+
+from parfocal.devices.base import Frame
+from parfocal.devices.url_camera.pictures import decode_picture, http_in_words, without_password
+from parfocal.errors import InstrumentError
+
+_AGAIN_S = 0.01
+
+
+class SnapshotCamera:
+    """Asks a URL for pictures until one of them was surely exposed after the call.
+
+    Args:
+        url: of a picture.
+        pixel_size_um: of a frame's pixel in the specimen plane, in µm.
+        stale_frames: how many pictures after the call may still be older ones, which cameras keep ready.
+        timeout_s: how long a new picture may take.
+
+    Raises:
+        InstrumentError: if no picture comes.
+    """
+
+    def __init__(self, url: str, pixel_size_um: float, stale_frames: int, timeout_s: float) -> None:
+        self._url = url
+        self._pixel_size_um = pixel_size_um
+        self._stale_frames = stale_frames
+        self._timeout_s = timeout_s
+        self._client = httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=True)
+        self._last = b""
+        try:
+            self._shape = self.snap().shape[:2]
+        except InstrumentError:
+            self.close()
+            raise
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """(Y, X) of a frame in pixels."""
+        return self._shape[0], self._shape[1]
+
+    @property
+    def pixel_size_um(self) -> float:
+        """Size of a frame's pixel in the specimen plane, in µm."""
+        return self._pixel_size_um
+
+    def snap(self) -> Frame:
+        """A frame exposed after the call, uint8 (Y, X, 3). Raises InstrumentError if none comes, or always the same."""
+        until_s = time.monotonic() + self._timeout_s
+        for _ in range(self._stale_frames + 1):
+            self._last = self._next(until_s)
+        return decode_picture(self._last, without_password(self._url))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def _next(self, until_s: float) -> bytes:
+        """A picture that differs from the last one: no two exposures are equal to the last bit."""
+        while (picture := self._fetch()) == self._last:
+            if time.monotonic() > until_s:
+                raise InstrumentError(
+                    f"{without_password(self._url)} gives the same picture again and again for {self._timeout_s:g} s: "
+                    "the camera is frozen, or this is the address of a file"
+                )
+            time.sleep(_AGAIN_S)
+        return picture
+
+    def _fetch(self) -> bytes:
+        try:
+            response = self._client.get(self._url)
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise http_in_words(self._url, error) from error
+        return response.content

@@ -1,0 +1,136 @@
+"""An emulated board with Marlin 2: every line acknowledged, M400 waits, busy reports, it stops when it is killed."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from parfocal.emulators.firmware import Faults, Firmware, Motors, Steps
+from parfocal.emulators.stand import Stand
+
+STEPS_PER_MM = (400.0, 400.0, 10_000.0)
+LARGEST_MM_PER_S = (20.0, 20.0, 2.0)
+_WORD = re.compile(r"([A-Z])\s*(-?\d*\.?\d+)?")
+_BUSY_S = 2.0
+
+
+class MarlinFirmware(Firmware):
+    """Marlin on a stage whose home is in its middle.
+
+    Args:
+        stand: what it moves.
+        faults: what goes wrong.
+    """
+
+    def __init__(self, stand: Stand, faults: Faults) -> None:
+        super().__init__(Motors.of_machine(stand, STEPS_PER_MM, LARGEST_MM_PER_S), faults)
+        self._planned: Steps = (0, 0, 0)
+        self._is_homed = False
+        self._is_halted = False
+        self._waits: list[str] = []
+        self._held: list[str] = []
+        self._said_busy_s = 0.0
+
+    def boot(self) -> None:
+        """Greet."""
+        self._is_homed = self._is_halted = False
+        self._planned = self.motors.steps
+        self._waits.clear()
+        self._held.clear()
+        self.say("start")
+        self.say("echo:Marlin 2.1.2")
+        self.say("echo:  G21    ; (mm)")
+
+    def carry_out(self, line: str) -> None:
+        """One command; while one waits for motion to end, those after it are held."""
+        if self._is_halted:
+            return
+        if self._waits:
+            self._held.append(line)
+        elif line:
+            self._command(line.partition(";")[0].upper())
+
+    def advance(self) -> None:
+        """While something waits, say now and then that it does."""
+        super().advance()
+        if self._waits and time.monotonic() - self._said_busy_s > _BUSY_S:
+            self._said_busy_s = time.monotonic()
+            self.say("echo:busy: processing")
+
+    def alarm(self) -> None:
+        """It halts itself."""
+        self.stop()
+        self.stand.switch(False)
+        self._is_halted = True
+        self.say("Error:Printer halted. kill() called!")
+
+    def when_idle(self) -> None:
+        """What waited for the end of motion is acknowledged, and what was held is carried out."""
+        waited, self._waits = self._waits, []
+        for command in waited:
+            self._output(command)
+            self.acknowledge()
+        held, self._held = self._held, []
+        for line in held:
+            self.carry_out(line)
+
+    def _command(self, line: str) -> None:
+        words = _WORD.findall(line)
+        code = f"{words[0][0]}{float(words[0][1] or 0):g}" if words else ""
+        axes = {letter: float(number) for letter, number in words[1:] if letter in "XYZ" and number}
+        if code in ("G0", "G1"):
+            self._plan(axes)
+            self.acknowledge()
+        elif code == "G28":
+            self._home(any(letter == "O" for letter, _ in words))
+        elif code in ("M400", "M106", "M107", "M3", "M5", "M42"):
+            self._wait(line)
+        elif code == "M114":
+            self._say_position()
+        elif code == "M503":
+            x, y, z = STEPS_PER_MM
+            self.say(f"echo:  M92 X{x:.2f} Y{y:.2f} Z{z:.2f} E93.00")
+            self.acknowledge()
+        elif code in ("G90", "G21", "M92"):
+            self.acknowledge()
+        else:
+            self.say(f'echo:Unknown command: "{line}"')
+            self.acknowledge()
+
+    def _say_position(self) -> None:
+        parts = zip("XYZ", self._planned, STEPS_PER_MM, strict=True)
+        planned = " ".join(f"{letter}:{steps / per_mm:.2f}" for letter, steps, per_mm in parts)
+        counts = " ".join(f"{letter}:{steps}" for letter, steps in zip("XYZ", self.motors.steps, strict=True))
+        self.say(f"{planned} E:0.00 Count {counts}")
+        self.acknowledge()
+
+    def _plan(self, axes: dict[str, float]) -> None:
+        parts = zip("XYZ", self._planned, STEPS_PER_MM, strict=True)
+        x, y, z = (round(axes[letter] * per_mm) if letter in axes else steps for letter, steps, per_mm in parts)
+        self._planned = (x, y, z)
+        self.queue(self._planned)
+
+    def _home(self, if_needed: bool) -> None:
+        if if_needed and self._is_homed:
+            self.acknowledge()
+            return
+        self.motors.origin_um = (0.0, 0.0, 0.0)
+        self._planned = (0, 0, 0)
+        self._is_homed = True
+        self._waits.append("G28")
+        self.queue((0, 0, 0))
+
+    def _wait(self, line: str) -> None:
+        if self.is_busy:
+            self._waits.append(line)
+            return
+        self._output(line)
+        self.acknowledge()
+
+    def _output(self, line: str) -> None:
+        words = _WORD.findall(line)
+        code, values = "".join(words[0]), dict(words[1:])
+        if code in ("M106", "M3", "M42"):
+            self.stand.switch(float(values.get("S") or 255) > 0)
+        elif code in ("M107", "M5"):
+            self.stand.switch(False)
