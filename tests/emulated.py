@@ -21,7 +21,7 @@ LIMITS = {
     "y_limits_um": (-10_000.0, 10_000.0),
     "z_limits_um": (-300.0, 300.0),
 }
-QUICK = {"settle_ms": 0.0, "answer_s": 0.3, "wake_s": 3.0, "move_s": 5.0}
+QUICK = {"settle_ms": 0.0, "answer_s": 0.15, "wake_s": 3.0, "move_s": 5.0}
 
 
 @dataclass

@@ -5,6 +5,7 @@ import pytest
 from contract import XYContract, ZContract
 
 from parfocal.devices.axes import AxisDirections, DirectedXY, InvertedZ
+from parfocal.devices.base import Homing
 from parfocal.devices.simulated import SimulatedXYStage, SimulatedZStage, VirtualClock, XYSettings, ZSettings
 
 LIMITS_UM = ((-100.0, 300.0), (-50.0, 700.0))
@@ -47,3 +48,16 @@ def test_swapped_axes_move_each_other_and_signs_are_in_our_sense():
     stage.move_to(-80.0, 20.0)
     assert device.position_um == (20.0, 80.0)
     assert stage.limits_um == ((-700.0, 50.0), (-100.0, 300.0))
+
+
+def test_a_stage_that_can_home_still_can_when_its_axes_are_turned():
+    class HomingStage(SimulatedZStage):
+        def home(self):
+            self.is_homed = True
+
+    stage = HomingStage(ZSettings(), VirtualClock(), np.random.default_rng(1))
+    turned = InvertedZ(stage)
+    assert isinstance(turned, Homing)
+    turned.home()
+    assert stage.is_homed
+    assert not isinstance(InvertedZ(SimulatedZStage(ZSettings(), VirtualClock(), np.random.default_rng(1))), Homing)

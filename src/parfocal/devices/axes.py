@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parfocal.devices.base import XYStage, ZStage
+from parfocal.devices.base import Homing, XYStage, ZStage
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class DirectedXY:
         self._stage = stage
         self._swap = directions.swap_xy
         self._signs = (directions.sign("x"), directions.sign("y"))
+        if isinstance(stage, Homing):
+            self.home = stage.home
 
     @property
     def position_um(self) -> tuple[float, float]:
@@ -70,6 +72,8 @@ class InvertedZ:
 
     def __init__(self, stage: ZStage) -> None:
         self._stage = stage
+        if isinstance(stage, Homing):
+            self.home = stage.home
 
     @property
     def position_um(self) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import cv2
@@ -22,6 +24,38 @@ _JPEG_QUALITY = 95
 LOOPBACK = "127.0.0.1"
 
 
+class _Server(ThreadingHTTPServer):
+    """Ends its connections when it is stopped, as a device that is switched off does."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], answering: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, answering)
+        self._connections: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A connection, remembered."""
+        connection, address = super().get_request()
+        self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        """A connection has ended."""
+        if isinstance(request, socket.socket):
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """End all of them."""
+        super().server_close()
+        for connection in tuple(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, _request: object, _address: object) -> None:
+        """A client went away in the middle of an answer: nothing to be told."""
+
+
 class LoopbackServer:
     """An HTTP server on the loopback interface, for the length of a `with` block.
 
@@ -31,8 +65,7 @@ class LoopbackServer:
     """
 
     def __init__(self, answering: type[BaseHTTPRequestHandler], port: int = 0) -> None:
-        self._server = ThreadingHTTPServer((LOOPBACK, port), answering)
-        self._server.daemon_threads = True
+        self._server = _Server((LOOPBACK, port), answering)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property

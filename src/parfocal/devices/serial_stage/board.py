@@ -52,6 +52,8 @@ class Board(ABC):
         self._lock = threading.RLock()
         self._lost = ""
         self._awake = False
+        self.stands: Steps = (0, 0, 0)
+        """Where it stood when it was last asked, after opening, homing and every move."""
 
     @property
     def port(self) -> str:
@@ -68,8 +70,12 @@ class Board(ABC):
         """Wait until it answers. Raises InstrumentError if it does not, or speaks another language."""
 
     @abstractmethod
-    def home(self) -> None:
+    def home_if_needed(self) -> None:
         """Drive to the home switches, where that is needed to know the position. Raises InstrumentError."""
+
+    @abstractmethod
+    def home(self, axes: str) -> None:
+        """Drive to the home switches of these axes at least, and count from there. Raises InstrumentError."""
 
     @abstractmethod
     def steps_per_unit(self) -> tuple[float, float, float]:
@@ -90,6 +96,15 @@ class Board(ABC):
     @abstractmethod
     def put_out(self, command: str) -> None:
         """The same for a command that puts the lamp out, in any state of the board in which that can be done."""
+
+    def look(self) -> None:
+        """Ask where it stands, and keep that. Raises InstrumentError if it does not say."""
+        self.stands = self.position()
+
+    def keep(self, target: Mapping[AxisName, int]) -> None:
+        """It was found to stand there."""
+        x, y, z = (target.get(axis, stands) for axis, stands in zip(AXES, self.stands, strict=True))
+        self.stands = x, y, z
 
     def close(self) -> None:
         """Let go of the port."""
@@ -143,7 +158,8 @@ class Board(ABC):
             "which homes it, or set its zero where it cannot home"
         )
 
-    def _check_position_known(self) -> None:
+    def check_position_known(self) -> None:
+        """Raise InstrumentError if the board restarted or stopped, so that it does not stand where it says."""
         if self._lost:
             raise self._lost_error()
 

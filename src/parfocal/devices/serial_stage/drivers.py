@@ -15,7 +15,7 @@ from parfocal.devices.serial_stage.line import SerialLine
 from parfocal.devices.serial_stage.marlin import MarlinBoard
 from parfocal.devices.serial_stage.ports import boards_on_ports
 from parfocal.devices.serial_stage.sangaboard import SangaBoard
-from parfocal.devices.serial_stage.stages import SerialLamp, SerialXY, SerialZ, SteppedAxis
+from parfocal.devices.serial_stage.stages import HomingXY, HomingZ, SerialLamp, SerialXY, SerialZ, SteppedAxis
 from parfocal.errors import InstrumentError
 
 _ROLES: frozenset[Role] = frozenset({"xy", "z", "lamp"})
@@ -127,11 +127,12 @@ def _open_grbl(settings: GrblSettings, asked: Asked) -> Devices:
 
     def ready(board: GrblBoard) -> None:
         if settings.home or settings.unlock:
-            board.home()
+            board.home_if_needed()
         else:
             board.check_unlocked()
 
-    return _open(settings, asked, make, ready, settings.um_per_unit, (settings.lamp_on, settings.lamp_off))
+    lamp = (settings.lamp_on, settings.lamp_off)
+    return _open(settings, asked, make, ready, settings.um_per_unit, lamp, has_switches=settings.home)
 
 
 def _open_marlin(settings: MarlinSettings, asked: Asked) -> Devices:
@@ -141,9 +142,10 @@ def _open_marlin(settings: MarlinSettings, asked: Asked) -> Devices:
 
     def ready(board: MarlinBoard) -> None:
         if settings.home:
-            board.home()
+            board.home_if_needed()
 
-    return _open(settings, asked, make, ready, settings.um_per_unit, (settings.lamp_on, settings.lamp_off))
+    lamp = (settings.lamp_on, settings.lamp_off)
+    return _open(settings, asked, make, ready, settings.um_per_unit, lamp, has_switches=settings.home)
 
 
 def _open_sangaboard(settings: SangaboardSettings, asked: Asked) -> Devices:
@@ -155,7 +157,7 @@ def _open_sangaboard(settings: SangaboardSettings, asked: Asked) -> Devices:
             board.set_zero()
 
     lamp = (f"led_cc {settings.brightness:g}", "led_cc 0")
-    return _open(settings, asked, make, ready, settings.um_per_step, lamp)
+    return _open(settings, asked, make, ready, settings.um_per_step, lamp, has_switches=False)
 
 
 def _open(
@@ -165,6 +167,8 @@ def _open(
     ready: Callable[[_SomeBoard], None],
     um_per_unit: tuple[float, float, float],
     lamp_commands: tuple[str, str],
+    *,
+    has_switches: bool,
 ) -> Devices:
     """Open what is asked for; for the lamp alone nothing is homed."""
     with ExitStack() as letting_go:
@@ -175,10 +179,12 @@ def _open(
         xy, z = None, None
         if asked.roles & {"xy", "z"}:
             ready(board)
-            axes = _axes(settings, board, um_per_unit)
+            board.look()
+            x_axis, y_axis, z_axis = _axes(settings, board, um_per_unit)
             settle_s = settings.settle_ms / 1000
-            xy = SerialXY(board, axes[0], axes[1], settle_s) if "xy" in asked.roles else None
-            z = SerialZ(board, axes[2], settle_s) if "z" in asked.roles else None
+            make_xy, make_z = (HomingXY, HomingZ) if has_switches else (SerialXY, SerialZ)
+            xy = make_xy(board, x_axis, y_axis, settle_s) if "xy" in asked.roles else None
+            z = make_z(board, z_axis, settle_s) if "z" in asked.roles else None
         letting_go.pop_all()
     return Devices(xy=xy, z=z, lamp=lamp, close=lambda: _close(board, lamp))
 

@@ -70,19 +70,24 @@ class GrblBoard(Board):
         if self._settings.get(13) == 1:
             raise InstrumentError(f"board on {self.port}: GRBL reports in inches; set $13=0")
 
-    def home(self) -> None:
+    def home_if_needed(self) -> None:
         """Home if it is locked, as it is after a start with homing switched on. Raises InstrumentError."""
         if self._status().state != "Alarm":
             return
         if self._unlock:
             self._command("$X")
         elif self._settings.get(22) == 1:
-            self._command("$H", self._timeouts.home_s)
+            self.home("xyz")
         else:
             raise InstrumentError(
                 f"board on {self.port} is in alarm, and homing is switched off ($22=0): look why it stopped, "
                 "then set unlock = true"
             )
+
+    def home(self, axes: str) -> None:  # noqa: ARG002
+        """Run the firmware's homing cycle, which takes all axes. Raises InstrumentError."""
+        self._command("$H", self._timeouts.home_s)
+        self.look()
 
     def check_unlocked(self) -> None:
         """Raise InstrumentError if it is locked, where it is not to be homed."""
@@ -99,7 +104,7 @@ class GrblBoard(Board):
 
     def move(self, target: Mapping[AxisName, int]) -> None:
         """Drive the named axes to these steps, and return when they stand there. Raises InstrumentError."""
-        self._check_position_known()
+        self.check_position_known()
         with self._lock:
             per_unit = dict(zip(AXES, self.steps_per_unit(), strict=True))
             words = "".join(f"{axis.upper()}{steps / per_unit[axis]:.5f}" for axis, steps in target.items())
@@ -107,6 +112,7 @@ class GrblBoard(Board):
             if self._command_or_nothing(command) is None and self._status().state == "Idle" and not self._is_at(target):
                 self._command(command)  # neither acknowledged nor carried out: it was lost on the line
             self._wait_until_at(target)
+            self.keep(target)
 
     def switch(self, command: str) -> None:
         """Carry out a command that switches an output. Raises InstrumentError."""
@@ -116,6 +122,7 @@ class GrblBoard(Board):
         """Switch an output off; on a locked board by a reset, which switches off all of them."""
         with self._lock:
             if self._lost or self._status().state == "Alarm":
+                self._lost = self._lost or "it was locked by an alarm"
                 self._restart()
             else:
                 self.switch(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import time
 
 import serial
@@ -10,6 +11,7 @@ import serial
 from parfocal.errors import InstrumentError
 
 _LONGEST_LINE = 1024
+_NUMBER = re.compile(r"\((\d+), '")
 _WORDS = {
     errno.ENOENT: "there is no such port: is the board plugged in, and the name right? `parfocal devices` lists ports",
     errno.ENXIO: "there is no device behind this port",
@@ -46,6 +48,8 @@ class SerialLine:
 
     def send(self, text: str) -> None:
         """Send characters as they are. Raises InstrumentError if the port is gone."""
+        if self.is_gone:
+            raise self._gone()
         try:
             self._serial.write(text.encode("ascii"))
         except (serial.SerialException, OSError) as error:
@@ -57,6 +61,8 @@ class SerialLine:
         Raises:
             InstrumentError: if the port is gone.
         """
+        if self.is_gone:
+            raise self._gone()
         until_s = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
             left_s = until_s - time.monotonic()
@@ -94,6 +100,6 @@ class SerialLine:
 
 def _in_words(error: Exception) -> str:
     number = getattr(error, "errno", None)
-    if number is None and "lock" in str(error).lower():
-        number = errno.EBUSY
+    if number is None and (found := _NUMBER.search(str(error))):  # pyserial tells some in its text only
+        number = int(found[1])
     return _WORDS.get(number or 0, str(error))

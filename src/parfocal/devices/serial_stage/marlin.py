@@ -43,9 +43,15 @@ class MarlinBoard(Board):
             raise InstrumentError(f"board on {self.port}: Marlin does not tell its steps per mm (M503)")
         self._steps_per_unit = (float(found[1]), float(found[2]), float(found[3]))
 
-    def home(self) -> None:
-        """Home the axes whose position the firmware does not trust. Raises InstrumentError."""
+    def home_if_needed(self) -> None:
+        """Home the axes that have switches, if the firmware does not trust its position. Raises InstrumentError."""
         self._command(f"G28 O {' '.join(self._home_axes.upper())}", self._timeouts.home_s)
+
+    def home(self, axes: str) -> None:
+        """Home those of the axes that have switches. Raises InstrumentError."""
+        if wanted := [axis.upper() for axis in axes if axis in self._home_axes]:
+            self._command(f"G28 {' '.join(wanted)}", self._timeouts.home_s)
+            self.look()
 
     def steps_per_unit(self) -> tuple[float, float, float]:
         """Steps of each motor in a mm of the board's."""
@@ -61,7 +67,7 @@ class MarlinBoard(Board):
 
     def move(self, target: Mapping[AxisName, int]) -> None:
         """Drive the named axes to these steps, and return when they stand there. Raises InstrumentError."""
-        self._check_position_known()
+        self.check_position_known()
         with self._lock:
             per_unit = dict(zip(AXES, self._steps_per_unit, strict=True))
             words = "".join(f" {axis.upper()}{steps / per_unit[axis]:.5f}" for axis, steps in target.items())
@@ -72,6 +78,7 @@ class MarlinBoard(Board):
                     self._check_alive()
                 stands = dict(zip(AXES, self.position(), strict=True))
                 if all(abs(stands[axis] - steps) <= 1 for axis, steps in target.items()):
+                    self.keep(target)
                     return
             self._lose(f"it stands at {stands} steps, away from where it was sent")
 

@@ -34,8 +34,12 @@ class SangaBoard(Board):
         answer = self._ask("blocking_moves false\n", self._timeouts.answer_s, bool)
         self._tells_when_moving = bool(answer and answer[-1].startswith("done"))
 
-    def home(self) -> None:
+    def home_if_needed(self) -> None:
         """Nothing: the board has no home switches. It counts from where it was last set to zero."""
+
+    def home(self, axes: str) -> None:
+        """Raises InstrumentError: the board has no home switches."""
+        raise InstrumentError(f"board on {self.port}: a Sangaboard has no home switches for {', '.join(axes)}")
 
     def set_zero(self) -> None:
         """Count from here on. Raises InstrumentError if the board does not."""
@@ -55,16 +59,17 @@ class SangaBoard(Board):
 
     def move(self, target: Mapping[AxisName, int]) -> None:
         """Drive the named axes to these steps, and return when they stand there. Raises InstrumentError."""
-        self._check_position_known()
+        self.check_position_known()
         with self._lock:
             for _ in range(2):  # a move that was lost on the line is told again, from where it stands
                 stands = dict(zip(AXES, self.position(), strict=True))
                 ways = [target.get(axis, stands[axis]) - stands[axis] for axis in AXES]
                 if not any(ways):
-                    return
+                    break
                 self._move_by(ways)
             if not self._is_at(target):
                 self._lose("it stands away from where it was sent")
+            self.keep(target)
 
     def switch(self, command: str) -> None:
         """Carry out a command that switches an output. Raises InstrumentError."""

@@ -77,12 +77,12 @@ class SerialXY:
         self._x = x
         self._y = y
         self._settle_s = settle_s
-        self._steps = board.position()[:2]
 
     @property
     def position_um(self) -> tuple[float, float]:
         """Position (x_um, y_um), as the board reported it after the last move."""
-        return self._x.um(self._steps[0]), self._y.um(self._steps[1])
+        x, y, _ = self._board.stands
+        return self._x.um(x), self._y.um(y)
 
     @property
     def limits_um(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -92,11 +92,19 @@ class SerialXY:
     def move_to(self, x_um: float, y_um: float) -> None:
         """Move to the nearest steps and settle. Raises LimitError before any motion, InstrumentError if it fails."""
         target = (self._x.steps(x_um), self._y.steps(y_um))
-        if target == self._steps:
+        self._board.check_position_known()
+        if target == self._board.stands[:2]:
             return
-        self._board.move({self._x.name: target[0], self._y.name: target[1]})
-        self._steps = target
+        self._board.move({"x": target[0], "y": target[1]})
         time.sleep(self._settle_s)
+
+
+class HomingXY(SerialXY):
+    """The same with home switches."""
+
+    def home(self) -> None:
+        """Find the zero of x and y again. Raises InstrumentError if a switch is not found."""
+        self._board.home("xy")
 
 
 class SerialZ:
@@ -112,12 +120,11 @@ class SerialZ:
         self._board = board
         self._z = z
         self._settle_s = settle_s
-        self._steps = board.position()[2]
 
     @property
     def position_um(self) -> float:
         """Position in µm, as the board reported it after the last move."""
-        return self._z.um(self._steps)
+        return self._z.um(self._board.stands[2])
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -127,11 +134,19 @@ class SerialZ:
     def move_to(self, z_um: float) -> None:
         """Move to the nearest step and settle. Raises LimitError before any motion, InstrumentError if it fails."""
         target = self._z.steps(z_um)
-        if target == self._steps:
+        self._board.check_position_known()
+        if target == self._board.stands[2]:
             return
-        self._board.move({self._z.name: target})
-        self._steps = target
+        self._board.move({"z": target})
         time.sleep(self._settle_s)
+
+
+class HomingZ(SerialZ):
+    """The same with a home switch, which is away from the objective."""
+
+    def home(self) -> None:
+        """Find the zero of z again. Raises InstrumentError if the switch is not found."""
+        self._board.home("z")
 
 
 class SerialLamp:

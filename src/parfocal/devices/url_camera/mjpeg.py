@@ -64,7 +64,7 @@ class StreamCamera:
             came = self._arrival.wait_for(
                 lambda: self._arrived >= wanted or self._failure is not None, timeout=self._timeout_s
             )
-            if self._failure is not None:
+            if self._arrived < wanted and self._failure is not None:
                 raise self._failure
             if not came:
                 raise InstrumentError(f"{without_password(self._url)}: no picture came in {self._timeout_s:g} s")

@@ -32,7 +32,7 @@ class SnapshotCamera:
         self._stale_frames = stale_frames
         self._timeout_s = timeout_s
         self._client = httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=True)
-        self._last = b""
+        self._last: bytes | None = None
         try:
             self._shape = self.snap().shape[:2]
         except InstrumentError:
@@ -52,9 +52,10 @@ class SnapshotCamera:
     def snap(self) -> Frame:
         """A frame exposed after the call, uint8 (Y, X, 3). Raises InstrumentError if none comes, or always the same."""
         until_s = time.monotonic() + self._timeout_s
-        for _ in range(self._stale_frames + 1):
-            self._last = self._next(until_s)
-        return decode_picture(self._last, without_password(self._url))
+        picture = self._next(until_s)
+        for _ in range(self._stale_frames):
+            picture = self._next(until_s)
+        return decode_picture(picture, without_password(self._url))
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -69,6 +70,7 @@ class SnapshotCamera:
                     "the camera is frozen, or this is the address of a file"
                 )
             time.sleep(_AGAIN_S)
+        self._last = picture
         return picture
 
     def _fetch(self) -> bytes:
