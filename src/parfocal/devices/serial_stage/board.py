@@ -52,6 +52,7 @@ class Board(ABC):
         self._lock = threading.RLock()
         self._lost = ""
         self._awake = False
+        self._owed: tuple[float, Callable[[str], bool]] | None = None
         self.stands: Steps = (0, 0, 0)
         """Where it stood when it was last asked, after opening, homing and every move."""
 
@@ -115,9 +116,23 @@ class Board(ABC):
     def _ask(self, command: str, timeout_s: float, ends: Callable[[str], bool]) -> list[str] | None:
         """Send a line and gather what comes up to and with a line that ends the answer; None if none comes."""
         with self._lock:
+            self._await_owed()
             self._discard()
             self._line.send(command)
-            return self._gather(timeout_s, ends)
+            self._owed = (timeout_s, ends)  # stays so if the wait is interrupted by Ctrl-C
+            try:
+                answer = self._gather(timeout_s, ends)
+            except InstrumentError:
+                self._owed = None
+                raise
+            self._owed = None
+            return answer
+
+    def _await_owed(self) -> None:
+        """An interrupted command is still answered: that answer is not taken for the next one's."""
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            self._gather(*owed)
 
     def _gather(self, timeout_s: float, ends: Callable[[str], bool]) -> list[str] | None:
         until_s = time.monotonic() + timeout_s
