@@ -1,7 +1,8 @@
 """The documentation against the program: its commands run, its example runs, and it leaves no command out.
 
-Blocks ```console run in the default tests, ```console slow in the slow ones; of ```console hours only the arguments are
-checked. Blocks ```python after run once the page's commands have. The commands of a page run in order in one folder,
+Blocks ```console run in the default tests, ```console slow in the slow ones; those of ```console serves run until they
+have answered; of ```console hours only the arguments are checked. Blocks ```python after run once the page's commands
+have. The commands of a page run in order in one folder,
 which holds a recorded stack `my-stack` and a fields folder `my-scan`.
 """
 
@@ -9,9 +10,11 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import click
@@ -121,6 +124,20 @@ def test_slow_commands_of_the_documentation_run(page, folder, network):
     run_page(page, folder, "console", "console slow")
 
 
+@pytest.mark.parametrize("page", pages_with("console serves"), ids=name_of)
+def test_commands_that_serve_answer_and_end_with_ctrl_c(page, folder):
+    for words in commands(page, "console serves"):
+        command = [sys.executable, "-m", *words, "--port", "0"]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                (url,) = re.findall(r"http://[0-9.:]+/", process.stdout.readline())
+                assert urllib.request.urlopen(f"{url}health", timeout=20).status == 200
+                process.send_signal(signal.SIGINT)
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
+
+
 @pytest.mark.parametrize("page", pages_with("console hours"), ids=name_of)
 def test_commands_that_take_hours_have_arguments_that_exist(page, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -159,7 +176,7 @@ def leaves(command=cli.cli, path=("parfocal",)):
 
 @pytest.mark.parametrize("path", list(leaves()), ids=" ".join)
 def test_every_command_stands_in_the_documentation_with_a_line_that_runs(path):
-    every = [words for page in PAGES for words in commands(page, "console", "console slow")]
+    every = [words for page in PAGES for words in commands(page, "console", "console slow", "console serves")]
     assert any(tuple(words[: len(path)]) == path for words in every)
 
 

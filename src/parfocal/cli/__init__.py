@@ -17,6 +17,7 @@ from parfocal.cli import (
     network,
     quality,
     scanning,
+    serving,
     stacks,
     studying,
 )
@@ -77,5 +78,8 @@ for _command in (
     network.evaluate,
     studying.study,
     measuring.benchmark,
+    serving.serve,
+    serving.view,
+    serving.account,
 ):
     cli.add_command(_command)

@@ -53,6 +53,19 @@ def registered(
     return made
 
 
+def kept_registration(folder: FieldsFolder, settings: RegistrationSettings | None = None) -> Registration | None:
+    """The kept registration of a scan; None if there is none, or it is not that of its fields.
+
+    Args:
+        folder: the scan.
+        settings: None for the defaults.
+
+    Raises:
+        FileError: if a file of the folder cannot be read.
+    """
+    return _read(folder, _digest(folder, settings or RegistrationSettings()))
+
+
 @dataclass(frozen=True)
 class FieldSeams:
     """How well one field joins its neighbours.

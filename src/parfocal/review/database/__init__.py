@@ -1,0 +1,1 @@
+"""What the review keeps: SQLite in one file, or PostgreSQL."""

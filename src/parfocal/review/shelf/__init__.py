@@ -1,0 +1,1 @@
+"""The slides that are served: found, opened, cut into tiles, described."""

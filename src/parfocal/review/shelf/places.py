@@ -1,0 +1,117 @@
+"""Where slides lie: found in a local folder or at any URL that fsspec reads, by their names alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from parfocal.errors import FileError
+from parfocal.slide.fields import HEADER_FILE
+from parfocal.slide.readers.remote import file_system, read_errors
+
+_SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".dzi")
+"""Of the files that OpenSlide and our own readers open."""
+
+_DEPTH = 3
+
+
+class Places(Protocol):
+    """A collection of slides, each by a place that stays the same."""
+
+    def find(self) -> list[str]:
+        """Places of all slides, sorted. Raises FileError if they cannot be listed."""
+
+    def source(self, place: str) -> Path | str:
+        """What `Slide.open` takes."""
+
+
+class LocalPlaces:
+    """Slides in a folder and the folders in it; or the one slide that the path itself is.
+
+    Args:
+        path: folder, or a slide's file or folder.
+
+    Raises:
+        FileError: if there is nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise FileError(f"{path}: no such file or folder")
+        path = path.resolve()
+        self.is_one = path.is_file() or _is_slide_folder(path)
+        self.root = path.parent if self.is_one else path
+        self._only = path.name if self.is_one else None
+
+    def find(self) -> list[str]:
+        """See `Places`."""
+        if self._only is not None:
+            return [self._only]
+        try:
+            return sorted(path.relative_to(self.root).as_posix() for path in _walk(self.root, _DEPTH))
+        except OSError as error:
+            raise FileError(f"{self.root}: cannot be listed: {error.strerror or error}") from error
+
+    def source(self, place: str) -> Path:
+        """See `Places`."""
+        return self.root / place
+
+
+class RemotePlaces:
+    """OME-Zarr images and Deep Zoom Images at a URL, such as `s3://bucket/slides`.
+
+    Args:
+        url: of a folder, or of one image.
+
+    Raises:
+        SettingsError: if the URL's file system is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._files, self._path = file_system(url)
+        self._url = url.rstrip("/")
+        self.is_one = self._url.endswith((".zarr", ".dzi"))
+
+    def find(self) -> list[str]:
+        """See `Places`."""
+        if self.is_one:
+            return [""]
+        root = self._path.rstrip("/")
+        try:
+            found = self._files.find(root, maxdepth=2, withdirs=True)
+        except read_errors() as error:
+            raise FileError(f"{self._url}: cannot be listed: {error}") from error
+        names = (str(name).rstrip("/")[len(root) :].strip("/") for name in found)
+        return sorted({name for name in names if name.endswith((".zarr", ".dzi"))})
+
+    def source(self, place: str) -> str:
+        """See `Places`."""
+        return f"{self._url}/{place}" if place else self._url
+
+
+def places_at(source: str) -> LocalPlaces | RemotePlaces:
+    """The slides at a path or a URL."""
+    return RemotePlaces(source) if "://" in source else LocalPlaces(Path(source))
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name.endswith(".part"):
+            continue
+        if path.is_file():
+            if path.name.lower().endswith(_SUFFIXES):
+                yield path
+        elif _is_slide_folder(path):
+            yield path
+        elif depth > 1 and path.is_dir() and not path.name.endswith("_files"):
+            yield from _walk(path, depth - 1)
+
+
+def _is_slide_folder(path: Path) -> bool:
+    """A folder of fields, of OME-Zarr or of DICOM files."""
+    if not path.is_dir():
+        return False
+    if any((path / name).is_file() for name in (HEADER_FILE, "zarr.json", ".zattrs")):
+        return True
+    return any(file.suffix == ".dcm" for file in path.iterdir())

@@ -1,0 +1,235 @@
+"""The shelf: every slide by a random id that says nothing, its tiles, its thumbnail, and what is known about it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import select
+
+from parfocal.errors import FileError
+from parfocal.review.accounts.trail import now
+from parfocal.review.database.connection import Database
+from parfocal.review.database.tables import SlideRow
+from parfocal.review.shelf.cache import BytesCache
+from parfocal.review.shelf.opened import TILE_PX, OpenSlide, OpenSlides
+from parfocal.review.shelf.places import LocalPlaces, RemotePlaces
+from parfocal.slide.fields import HEADER_FILE, RECORDS_FILE, FieldsFolder
+from parfocal.slide.overview import overview
+from parfocal.slide.pyramid import encode_jpeg
+
+_LOOK_EVERY_S = 5.0
+_THUMBNAIL_PX = 480
+_SLIDE_FILE = "slide.ome.tif"  # in a folder of fields
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A slide on the shelf.
+
+    Attributes:
+        id: random, in addresses.
+        place: where it lies, relative to what is served; for those who may know.
+        source: what `Slide.open` takes.
+    """
+
+    id: str
+    place: str
+    source: Path | str
+
+    @property
+    def pseudonym(self) -> str:
+        """What everybody may know it by."""
+        return f"slide-{self.id}"
+
+    @property
+    def folder(self) -> Path | None:
+        """The fields folder that it was made of; None where there is none."""
+        is_scan = isinstance(self.source, Path) and (self.source / HEADER_FILE).is_file()
+        return self.source if is_scan and isinstance(self.source, Path) else None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a viewer has to know about a slide.
+
+    Attributes:
+        width: of level 0 in px.
+        height: of level 0 in px.
+        tile_px: side of a tile.
+        levels: Deep Zoom levels, the first of one pixel.
+        pixel_size_um: of level 0; None where the file does not say.
+        magnification: of the objective; None where the file does not say.
+        version: changes with the content; in the tiles' addresses.
+    """
+
+    width: int
+    height: int
+    tile_px: int
+    levels: int
+    pixel_size_um: float | None
+    magnification: float | None
+    version: str
+
+
+class Shelf:
+    """All slides of a folder or URL.
+
+    Args:
+        places: where they lie.
+        database: remembers their ids.
+        cache_bytes: what encoded tiles may take in memory.
+    """
+
+    def __init__(self, places: LocalPlaces | RemotePlaces, database: Database, cache_bytes: int) -> None:
+        self.places = places
+        self._database = database
+        self._tiles = BytesCache(cache_bytes)
+        self._open = OpenSlides()
+        self._lock = Lock()
+        self._looked_s = -_LOOK_EVERY_S
+        self._slides: dict[str, Shelved] = {}
+
+    def slides(self) -> list[Shelved]:
+        """Every slide, by its place. Looked for again after a few seconds.
+
+        Raises:
+            FileError: if they cannot be listed.
+        """
+        with self._lock:
+            if time.monotonic() - self._looked_s >= _LOOK_EVERY_S:
+                self._slides = {slide.id: slide for slide in self._look()}
+                self._looked_s = time.monotonic()
+            return list(self._slides.values())
+
+    def look_again(self) -> None:
+        """Something was added: the next call sees it."""
+        self._looked_s = -_LOOK_EVERY_S
+
+    def slide(self, slide_id: str) -> Shelved:
+        """The slide of an id.
+
+        Raises:
+            FileError: if there is none.
+        """
+        found = self._slides.get(slide_id)
+        if found is None:
+            found = next((slide for slide in self.slides() if slide.id == slide_id), None)
+        if found is None:
+            raise FileError("there is no such slide")
+        return found
+
+    def _look(self) -> list[Shelved]:
+        places = self.places.find()
+        with self._database.reading() as session:
+            known = {row.place: row.id for row in session.scalars(select(SlideRow))}
+        new = [place for place in places if place not in known]
+        if new:
+            with self._database.writing() as session:
+                known = {row.place: row.id for row in session.scalars(select(SlideRow))}  # another server may be here
+                for place in new:
+                    if place not in known:
+                        known[place] = secrets.token_hex(6)
+                        session.add(SlideRow(id=known[place], place=place, added_at=now()))
+        return [Shelved(known[place], place, self.places.source(place)) for place in places]
+
+    def geometry(self, slide: Shelved) -> Geometry:
+        """Size, scale and version of a slide.
+
+        Raises:
+            FileError: if it cannot be opened.
+        """
+        version = version_of(slide)
+        with self._open.reading(slide.source, version) as opened:
+            width, height = opened.slide.dimensions
+            return Geometry(
+                width=width,
+                height=height,
+                tile_px=TILE_PX,
+                levels=opened.zoom.level_count,
+                pixel_size_um=_number(opened, "openslide.mpp-x"),
+                magnification=_number(opened, "openslide.objective-power"),
+                version=version,
+            )
+
+    def kept_tile(self, slide_id: str, version: str, level: int, column: int, row: int) -> bytes | None:
+        """A tile as JPEG, if it was made before and is still here."""
+        return self._tiles.get((slide_id, version, level, column, row))
+
+    def tile(self, slide: Shelved, version: str, level: int, column: int, row: int) -> bytes:
+        """A Deep Zoom tile as JPEG.
+
+        Args:
+            slide: whose.
+            version: as `geometry` gave it.
+            level: of Deep Zoom, 0 the one of one pixel.
+            column: of the tile.
+            row: of the tile.
+
+        Raises:
+            SettingsError: if there is no such tile.
+            FileError: if the slide is damaged there, or is another one by now.
+        """
+        if version != version_of(slide):
+            raise FileError("the slide has changed: reload the page")
+        with self._open.reading(slide.source, version) as opened:
+            encoded = encode_jpeg(opened.zoom.tile(level, column, row))
+        self._tiles.put((slide.id, version, level, column, row), encoded)
+        return encoded
+
+    def thumbnail(self, slide: Shelved) -> bytes:
+        """The whole slide as a small JPEG.
+
+        Raises:
+            FileError: if it cannot be read.
+        """
+        version = version_of(slide)
+        key = (slide.id, version, "thumbnail")
+        kept = self._tiles.get(key)
+        if kept is None:
+            with self._open.reading(slide.source, version) as opened:
+                kept = encode_jpeg(overview(opened.slide, _THUMBNAIL_PX))
+            self._tiles.put(key, kept)
+        return kept
+
+    def close(self) -> None:
+        """Close every slide."""
+        self._open.close()
+
+
+def version_of(slide: Shelved) -> str:
+    """Changes when a local slide is made anew; a remote one is taken to stay as it is."""
+    if not isinstance(slide.source, Path):
+        return "1"
+    made = slide.source / _SLIDE_FILE
+    for path in (made, slide.source):
+        try:
+            seen = path.stat()
+        except OSError:
+            continue
+        return hashlib.sha256(f"{seen.st_mtime_ns} {seen.st_size} {seen.st_ino}".encode()).hexdigest()[:12]
+    raise FileError("the slide is not there any more")
+
+
+def verdicts(slide: Shelved) -> dict[str, int]:
+    """How many fields of a scan have which verdict; empty for a slide that was not scanned here.
+
+    Raises:
+        FileError: if the folder cannot be read.
+    """
+    if slide.folder is None or not (slide.folder / RECORDS_FILE).is_file():
+        return {}
+    return dict(Counter(str(record.verdict) for record in FieldsFolder(slide.folder).records))
+
+
+def _number(opened: OpenSlide, name: str) -> float | None:
+    try:
+        value = float(opened.slide.properties.get(name, ""))
+    except ValueError:
+        return None
+    return value if value > 0 else None

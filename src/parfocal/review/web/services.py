@@ -1,0 +1,58 @@
+"""What every request has at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from parfocal.review.database.connection import Database
+from parfocal.review.database.tables import Setting
+from parfocal.review.settings import ServeSettings
+from parfocal.review.shelf.shelf import Shelf
+
+_SECRET = "form-secret"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a running server holds.
+
+    Attributes:
+        settings: how it was started.
+        database: accounts, trail and everybody's work.
+        shelf: the slides.
+        secret: signs forms, over restarts.
+    """
+
+    settings: ServeSettings
+    database: Database
+    shelf: Shelf
+    secret: bytes
+
+    def form_token(self, key: str) -> str:
+        """What a form must bring back to be taken for one of ours, for somebody's browser."""
+        return hmac.new(self.secret, key.encode(), hashlib.sha256).hexdigest()
+
+
+def form_secret(database: Database) -> bytes:
+    """The kept secret; made by the first server."""
+    with database.writing() as session:
+        row = session.get(Setting, _SECRET)
+        if row is None:
+            row = Setting(name=_SECRET, value=secrets.token_hex(32))
+            session.add(row)
+        return row.value.encode()
+
+
+def services_of(request: Request) -> Services:
+    """Of the application that a request came to."""
+    found: Services = request.app.state.services
+    return found
+
+
+WithServices = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,51 @@
+"""A served folder with a scan, and the application over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from reviewing import SECRET_NAME, Server, write_scan
+
+from parfocal.review.accounts import passwords
+from parfocal.review.settings import ServeSettings
+from parfocal.slide.stitch import stitch
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch):
+    """Hashes that take a millisecond."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture(scope="session")
+def slides(tmp_path_factory) -> Path:
+    """A folder with a stitched scan whose name tells the patient; not to be changed."""
+    folder = tmp_path_factory.mktemp("served")
+    write_scan(folder / SECRET_NAME, "S-2026-0012")
+    stitch(folder / SECRET_NAME)
+    return folder
+
+
+@pytest.fixture
+def database_url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'review.sqlite'}"
+
+
+@pytest.fixture
+def server(slides, database_url) -> Server:
+    return Server(ServeSettings(str(slides), database_url))
+
+
+@pytest.fixture
+def serve(slides, database_url) -> Callable[..., Server]:
+    """`serve(proxy_header=…)`: a server with other settings."""
+    return lambda **changes: Server(replace(ServeSettings(str(slides), database_url), **changes))
+
+
+@pytest.fixture
+def slide_id(server) -> str:
+    return server.services.shelf.slides()[0].id

@@ -1,0 +1,229 @@
+"""Signing in, who may do what, and the trail of it."""
+
+import datetime
+
+import pytest
+from reviewing import HERE, PASSWORD, post, token_on
+from sqlalchemy import select
+
+from parfocal.errors import SettingsError
+from parfocal.review.accounts import accounts
+from parfocal.review.accounts.accounts import SessionLimits
+from parfocal.review.accounts.roles import Right, Role
+from parfocal.review.database.tables import Account, SignIn, TrailEntry
+
+
+def actions(server):
+    with server.services.database.reading() as session:
+        return [(entry.who, entry.action, entry.subject) for entry in session.scalars(select(TrailEntry))]
+
+
+def test_without_accounts_whoever_sits_at_this_computer_may_do_everything(server):
+    browser = server.browser()
+    assert browser.get("/api/session").json()["role"] == "admin"
+    assert "On this computer, no sign-in" in browser.get("/").text
+
+
+@pytest.mark.parametrize("host", ["http://attacker.example", "http://127.0.0.1.attacker.example", "http://192.168.0.5"])
+def test_a_name_of_somebody_else_that_leads_to_this_computer_does_not_count_as_local(server, host):
+    assert server.browser(host).get("/api/session").status_code == 401
+
+
+def test_a_request_that_a_proxy_forwards_does_not_count_as_local(server):
+    assert server.browser(**{"x-forwarded-for": "203.0.113.7"}).get("/api/session").status_code == 401
+
+
+def test_from_the_first_account_on_everybody_has_to_sign_in(server):
+    server.add("anna")
+    browser = server.browser()
+    assert browser.get("/api/slides").status_code == 401
+    answer = browser.get("/trail", headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/trail")
+
+
+def test_signing_in_leads_to_where_one_wanted_to_go_and_signing_out_ends_it(server):
+    server.add("anna")
+    browser = server.browser()
+    answer = post(browser, "/sign-in?next=/trail", "/sign-in", name="anna", password=PASSWORD, next="/trail")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/trail")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert browser.get("/trail").status_code == 200
+    kept = dict(browser.cookies)
+    post(browser, "/", "/sign-out")
+    assert server.browser().get("/trail", cookies=kept).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["https://attacker.example/", "//attacker.example", "/\\attacker.example", "sign-in"])
+def test_signing_in_never_leads_to_another_server(server, path):
+    server.add("anna")
+    answer = post(server.browser(), "/sign-in", "/sign-in", name="anna", password=PASSWORD, next=path)
+    assert answer.headers["location"] == "/"
+
+
+def test_the_cookie_is_kept_nowhere_and_the_password_only_as_a_hash(server):
+    browser = server.signed_in("anna", Role.ADMIN)
+    with server.services.database.reading() as session:
+        kept = session.scalar(select(SignIn.token_hash))
+        assert session.scalar(select(Account.password)).startswith("$argon2id$")
+    assert kept == accounts.hash_token(browser.cookies["parfocal"]) != browser.cookies["parfocal"]
+
+
+@pytest.mark.parametrize(("name", "password"), [("anna", "wrong"), ("nobody", PASSWORD), ("", ""), ("anna\x00", "x")])
+def test_a_wrong_name_or_password_is_refused_and_written_down(server, name, password):
+    server.add("anna")
+    answer = post(server.browser(), "/sign-in", "/sign-in", name=name or " ", password=password or " ")
+    assert answer.status_code == 401
+    assert "Name or password is wrong." in answer.text
+    assert [action for _, action, _ in actions(server)].count("sign-in refused") == 1
+
+
+def test_after_five_refusals_even_the_right_password_has_to_wait(server):
+    server.add("anna")
+    browser = server.browser()
+    for _ in range(5):
+        assert post(browser, "/sign-in", "/sign-in", name="anna", password="wrong").status_code == 401
+    answer = post(server.restarted().browser(), "/sign-in", "/sign-in", name="anna", password=PASSWORD)
+    assert answer.status_code == 429
+    assert "wait 10 minutes" in answer.text
+
+
+@pytest.mark.parametrize("column", ["created_at", "seen_at"])
+def test_a_session_ends_by_itself(serve, column):
+    server = serve(sessions=SessionLimits(hours=2, idle_hours=2))
+    browser = server.signed_in("anna", Role.ADMIN)
+    assert browser.get("/api/session").status_code == 200
+    with server.services.database.writing() as session:
+        row = session.scalar(select(SignIn))
+        setattr(row, column, getattr(row, column) - datetime.timedelta(hours=2.1))
+    assert server.restarted().browser().get("/api/session", cookies=dict(browser.cookies)).status_code == 401
+
+
+def test_a_session_outlives_a_restart_of_the_server(server):
+    browser = server.signed_in("anna", Role.ADMIN)
+    again = server.restarted().browser()
+    assert again.get("/api/session", cookies=dict(browser.cookies)).json()["name"] == "anna"
+
+
+def test_a_made_up_password_has_to_be_changed_first(server):
+    server.add("root")
+    with server.services.database.writing() as session:
+        made_up = accounts.add(session, "raj", Role.READER, by="root")
+    browser = server.browser()
+    post(browser, "/sign-in", "/sign-in", name="raj", password=made_up)
+    answer = browser.get("/", headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+    assert browser.get("/api/slides").status_code == 403
+    new = {"new": PASSWORD, "again": PASSWORD}
+    assert post(browser, "/account", "/account/password", old="wrong", **new).status_code == 422
+    assert post(browser, "/account", "/account/password", old=made_up, new="short", again="short").status_code == 422
+    assert post(browser, "/account", "/account/password", old=made_up, **new).status_code == 303
+    fresh = server.browser()
+    assert post(fresh, "/sign-in", "/sign-in", name="raj", password=PASSWORD).status_code == 303
+    assert fresh.get("/api/slides").status_code == 200
+
+
+def test_an_admin_makes_disables_and_enables_accounts(server):
+    browser = server.signed_in("root", Role.ADMIN)
+    page = post(browser, "/accounts", "/accounts", name="raj", role="reader").text
+    assert "shown\nthis once" in page
+    assert post(browser, "/accounts", "/accounts", name="raj", role="reader").status_code == 422
+    assert post(browser, "/accounts", "/accounts", name="<b>", role="reader").status_code == 422
+    assert post(browser, "/accounts", "/accounts", name="mia", role="king").status_code == 422
+    assert "disabled" in post(browser, "/accounts", "/accounts/raj/disable").text
+    post(browser, "/accounts", "/accounts/raj/enable")
+    assert post(browser, "/accounts", "/accounts/nobody/disable").status_code == 404
+    assert ("root", "account disabled", "raj") in actions(server)
+
+
+def test_a_disabled_account_is_out_at_once(server):
+    root, raj = server.signed_in("root", Role.ADMIN), server.signed_in("raj")
+    assert raj.get("/api/slides").status_code == 200
+    post(root, "/accounts", "/accounts/raj/disable")
+    assert raj.get("/api/slides").status_code == 401
+
+
+def test_the_last_admin_cannot_be_disabled(server):
+    root = server.signed_in("root", Role.ADMIN)
+    answer = post(root, "/accounts", "/accounts/root/disable")
+    assert answer.status_code == 422
+    assert "last admin" in answer.text
+
+
+@pytest.mark.parametrize("role", [Role.READER, Role.OPERATOR, Role.LEAD])
+def test_only_an_admin_sees_accounts_and_trail_and_who_tries_is_written_down(server, role):
+    browser = server.signed_in("raj", role)
+    for path in ("/accounts", "/trail"):
+        assert browser.get(path).status_code == 403
+        assert ("raj", "refused", path) in actions(server)
+    own_token = browser.headers["x-form-token"]
+    answer = browser.post("/accounts", data={"form_token": own_token, "name": "eve", "role": "admin"})
+    assert answer.status_code == 403
+
+
+def test_every_right_belongs_to_somebody_and_all_to_the_admin():
+    assert Role.ADMIN.rights == set(Right)
+    assert Role.READER.rights == {Right.BROWSE}
+
+
+def test_a_proxy_signs_in_whom_it_names_and_nobody_else(serve):
+    server = serve(proxy_header="x-remote-user")
+    server.add("anna")
+    assert server.browser(**{"x-remote-user": "anna"}).get("/api/session").json()["name"] == "anna"
+    assert server.browser(**{"x-remote-user": "eve"}).get("/api/session").status_code == 401
+    assert server.browser().get("/api/session").status_code == 401
+
+
+def test_a_proxys_header_means_nothing_unless_it_was_set_up(server):
+    server.add("anna")
+    assert server.browser(**{"x-remote-user": "anna"}).get("/api/session").status_code == 401
+
+
+def test_other_computers_are_let_in_only_once_there_is_an_account(serve):
+    with pytest.raises(SettingsError, match="parfocal account add"):
+        serve(host="0.0.0.0")
+    serve().add("anna")
+    assert serve(host="0.0.0.0").browser("http://192.168.0.5").get("/api/session").status_code == 401
+    with pytest.raises(SettingsError, match="reverse proxy"):
+        serve(host="0.0.0.0", proxy_header="x-remote-user")
+
+
+# Forged
+
+
+def test_a_form_without_its_token_changes_nothing(server):
+    browser = server.signed_in("root", Role.ADMIN)
+    del browser.headers["x-form-token"]
+    before = actions(server)
+    for fields in ({}, {"form_token": ""}, {"form_token": "0" * 64}):
+        answer = browser.post("/accounts", data={**fields, "name": "eve", "role": "admin"})
+        assert answer.status_code == 403
+    assert actions(server) == before
+
+
+def test_a_token_is_good_for_one_browser_only(server):
+    root, raj = server.signed_in("root", Role.ADMIN), server.signed_in("raj")
+    stolen = raj.headers["x-form-token"]
+    del root.headers["x-form-token"]
+    assert root.post("/accounts", data={"form_token": stolen, "name": "eve", "role": "admin"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "http://attacker.example"}, {"sec-fetch-site": "cross-site"}, {"origin": "null"}]
+)
+def test_another_sites_form_is_refused_even_with_a_token(server, headers):
+    browser = server.local()
+    token = token_on(browser.get("/accounts").text)
+    fields = {"form_token": token, "name": "eve", "role": "admin"}
+    assert browser.post("/accounts", data=fields, headers=headers).status_code == 403
+    assert browser.post("/accounts", data=fields, headers={"origin": HERE}).status_code == 200
+
+
+def test_every_route_that_changes_something_looks_for_the_token(server):
+    """Whatever is added to the application later, too."""
+    browser = server.browser()
+    for path, methods in server.app.openapi()["paths"].items():
+        for method in set(methods) & {"post", "put", "patch", "delete"}:
+            url = path.format(**dict.fromkeys(["slide_id", "annotation_id", "stack", "study_id"], "0" * 12))
+            assert browser.request(method.upper(), url, json={}).status_code in (403, 422), (method, path)

@@ -1,0 +1,115 @@
+"""The database: its schema, its steps from older ones, and what it promises."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import DatabaseError
+
+from parfocal.errors import FileError, SettingsError
+from parfocal.review.accounts import trail
+from parfocal.review.accounts.trail import now
+from parfocal.review.database.connection import Database, upgrade
+from parfocal.review.database.tables import AnnotationRow, Base, SlideRow, TrailEntry
+
+
+@pytest.fixture
+def database(database_url):
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+def test_the_steps_lead_to_the_schema_of_the_models(database):
+    with database.reading() as session:
+        assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
+
+
+def test_a_database_of_an_older_schema_is_upgraded_and_keeps_what_it_holds(database_url):
+    engine = create_engine(database_url)
+    upgrade(engine, "0001")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO accounts (name, role, must_change, disabled, created_at) "
+                "VALUES ('anna', 'admin', false, false, '2026-01-02 03:04:05')"
+            )
+        )
+    engine.dispose()
+    database = Database(database_url)
+    with database.writing() as session:
+        session.add(SlideRow(id="0123456789ab", place="a", added_at=now()))
+    with database.reading() as session:
+        assert session.scalar(text("SELECT name FROM accounts")) == "anna"
+    database.close()
+
+
+def test_a_moment_comes_back_in_utc(database):
+    moment = now()
+    with database.writing() as session:
+        session.add(SlideRow(id="0123456789ab", place="a", added_at=moment))
+    with database.reading() as session:
+        assert session.scalar(select(SlideRow.added_at)) == moment
+
+
+def test_what_fails_half_way_is_undone(database):
+    def fail():
+        with database.writing() as session:
+            session.add(SlideRow(id="0123456789ab", place="a", added_at=now()))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.reading() as session:
+        assert session.scalar(select(SlideRow)) is None
+
+
+@pytest.mark.parametrize("change", ["UPDATE trail SET who = 'nobody'", "DELETE FROM trail"])
+def test_the_database_refuses_to_change_the_trail(database, change):
+    with database.writing() as session:
+        trail.note(session, "anna", "signed in", "anna", "127.0.0.1")
+    with pytest.raises(DatabaseError, match="never changed"), database.writing() as session:
+        session.execute(text(change))
+    with database.reading() as session:
+        assert session.scalar(select(TrailEntry.who)) == "anna"
+
+
+def test_many_who_write_at_once_all_succeed(database):
+    with database.writing() as session:
+        session.add(SlideRow(id="0123456789ab", place="a", added_at=now()))
+
+    def write(number: int) -> None:
+        with database.writing() as session:
+            count = len(session.scalars(select(AnnotationRow)).all())  # reads first, then writes
+            session.add(
+                AnnotationRow(
+                    id=f"{number:036}",
+                    slide_id="0123456789ab",
+                    author=f"{count}",
+                    geometry={},
+                    label="",
+                    created_at=now(),
+                    changed_at=now(),
+                )
+            )
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(24)))
+    with database.reading() as session:
+        counts = sorted(int(row.author) for row in session.scalars(select(AnnotationRow)))
+    assert counts == list(range(24))
+
+
+@pytest.mark.parametrize("url", ["mysql://host/name", "no url", "oracle:///x"])
+def test_other_databases_are_refused(url):
+    with pytest.raises(SettingsError, match=r"sqlite"):
+        Database(url)
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path):
+    (tmp_path / "thesis.txt").write_text("three years of work" * 100)
+    with pytest.raises(FileError, match="cannot be used"):
+        Database(f"sqlite:///{tmp_path / 'thesis.txt'}")
