@@ -15,7 +15,8 @@ from parfocal.review.accounts.roles import Role
 from parfocal.review.app import make_app
 from parfocal.review.settings import ServeSettings
 from parfocal.review.web.services import Services
-from parfocal.slide.fields import FieldRecord, FieldsHeader, FieldsWriter
+from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.records import FieldRecord, FieldsHeader
 
 HERE = "http://127.0.0.1"
 PASSWORD = "a good long password"
