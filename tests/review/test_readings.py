@@ -69,6 +69,7 @@ def test_repeats_are_numbered(tmp_path):
         (HEAD + "A,S1,glass,yeast=1+;yeast=2+\n", r"yeast is graded 1\+ and 2\+"),
         (HEAD + "A,S1,glass,non-interpretable;yeast\n", "line 2: non-interpretable stands beside organisms"),
         ("reader,slide,modality,organisms,repeat\nA,S1,glass,,0\n", "repeat '0'"),
+        ("reader,slide,modality,organisms,repeat\nA,S1,glass,," + "9" * 5000, "repeat '99999"),
     ],
 )
 def test_a_mistake_is_told(tmp_path, text, told):

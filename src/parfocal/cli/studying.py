@@ -1,18 +1,22 @@
-"""Commands around studies of readers: how well they agree, and how many slides such a study needs."""
+"""Commands around studies of readers: how well they agree, how many slides that needs, and reports on slides."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from parfocal.cli.terminal import json_option
 
+if TYPE_CHECKING:
+    from parfocal.review.report import Report
+
 
 @click.group()
 def study() -> None:
-    """Plan studies of readers, and measure how well digital reading agrees with glass."""
+    """Plan studies of readers, report on slides, and measure how well digital reading agrees with glass."""
 
 
 @study.command()
@@ -109,3 +113,62 @@ def plan(
     click.echo(
         f"\nLet at least {size['wash_out_days']} days pass between two readings of a slide by the same reader (CAP)."
     )
+
+
+@study.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--sign", metavar="READER", help="Sign the report in this name, now.")
+@click.option("--amend", type=click.Path(path_type=Path), help="Signed report that this one replaces.")
+@click.option("--reason", default="", help="Why it is amended.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file to write the report into; never overwritten.")
+@click.option("--pdf", type=click.Path(path_type=Path), help="PDF to write.")
+@json_option
+def report(
+    file: Path, sign: str | None, amend: Path | None, reason: str, out: Path | None, pdf: Path | None, as_json: bool
+) -> None:
+    """Grade the counts of a slide, and write the report as JSON and PDF.
+
+    FILE is TOML with what was counted (docs: reports), or the JSON of a report. A signed report is checked against its
+    digest; it is amended by a new version and never changed.
+
+    \b
+    Examples:
+      parfocal study report smear.toml
+      parfocal study report smear.toml --sign "Dr. A" --out smear.json --pdf smear.pdf
+      parfocal study report smear.toml --amend smear.json --reason "miscounted" --sign "Dr. A" --out smear-2.json
+      parfocal study report smear.json --json
+    """
+    from datetime import UTC, datetime
+
+    from parfocal.review.report import read_report, write_report
+    from parfocal.review.report_entry import read_entry
+    from parfocal.review.report_pdf import write_pdf
+
+    made = read_report(file) if file.suffix == ".json" else read_entry(file)
+    if amend is not None:
+        content = ("form", "slide", "fields", "field_area_mm2", "counts", "answers", "graded_in", "interpretable")
+        made = read_report(amend).amend(reason, **{name: getattr(made, name) for name in content})
+    if sign is not None:
+        made = made.sign(sign, datetime.now(UTC))
+    if out is not None:
+        write_report(made, out)
+    if pdf is not None:
+        write_pdf(made, pdf)
+    click.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False) if as_json else _as_text(made))
+
+
+def _as_text(made: Report) -> str:
+    """Findings and answers, one a line, and who signed."""
+    lines = [f"{made.form.title}, slide {made.slide}, version {made.version}"]
+    if not made.interpretable:
+        lines.append("non-interpretable")
+    for one in made.findings:
+        grade = "" if one.grade is None else f"{one.grade} {one.grade_title} ({one.mean:.3g} in an {one.area})"
+        share = "" if one.percent is None else f"{one.percent:.1f} %"
+        lines.append(f"{one.title:32} {one.count:6}  {grade}{share}".rstrip())
+    lines += [f"{made.form.item(key).title}: {answer}" for key, answer in made.answers.items()]
+    signature = made.signature
+    signed = (
+        "draft, not signed" if signature is None else f"signed by {signature.reader}, {signature.at:%Y-%m-%d %H:%M} UTC"
+    )
+    return "\n".join([*lines, signed])

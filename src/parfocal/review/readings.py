@@ -116,8 +116,8 @@ def _reading(row: Mapping[str, str]) -> Reading:
             raise InputError(f"{column} is empty")
     organisms, grades = parse_organisms(row["organisms"])
     repeat = row.get(REPEAT_COLUMN, "").strip() or "1"
-    if not (repeat.isascii() and repeat.isdecimal() and int(repeat) >= 1):
-        raise InputError(f"repeat {repeat!r} is not a whole number from 1")
+    if not re.fullmatch("[1-9][0-9]{0,3}", repeat):
+        raise InputError(f"repeat {repeat[:20]!r} is not a whole number from 1 to 9999")
     interpretable = NON_INTERPRETABLE not in organisms
     if not interpretable and len(organisms) > 1:
         raise InputError(f"{NON_INTERPRETABLE} stands beside organisms: {'; '.join(sorted(organisms))}")
