@@ -25,6 +25,7 @@ import pytest
 from parfocal import __version__, cli
 from parfocal.config import instrument_names, specimen_names
 from parfocal.config.tables import DeviceTable, InstrumentFile
+from parfocal.devices.driver import BUILT_IN
 from parfocal.slide.fields_writer import FieldsWriter
 from parfocal.slide.records import FieldRecord, FieldsHeader
 
@@ -89,6 +90,7 @@ def folder(tmp_path, recorded_stack, scanned):
     """Where a page's commands run."""
     shutil.copytree(recorded_stack, tmp_path / "my-stack")
     shutil.copytree(scanned, tmp_path / "my-scan")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (instrument,) = blocks(ROOT / "docs" / "instruments.md", "toml")
     (tmp_path / "my-microscope.toml").write_text(instrument, encoding="utf-8")
     (table,) = blocks(ROOT / "docs" / "stitching.md", "text positions")
@@ -196,6 +198,12 @@ def test_every_key_of_an_instrument_stands_in_the_documentation_and_no_other():
         inner = DeviceTable.model_fields if name == "devices" else getattr(field.annotation, "model_fields", None)
         known |= set(inner) if inner else {name}
     assert documented == known
+
+
+def test_every_driver_stands_in_the_documentation():
+    text = (ROOT / "docs" / "microscopes.md").read_text(encoding="utf-8")
+    for name in BUILT_IN:
+        assert f"| `{name}` |" in text, name
 
 
 def test_the_instrument_of_the_documentation_is_toml():

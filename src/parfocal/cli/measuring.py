@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from parfocal import __version__
+from parfocal.cli.adapting import adapters
 from parfocal.cli.terminal import (
     Bars,
     jobs_option,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 @click.group()
 def benchmark() -> None:
     """Measure the figures that the documentation claims."""
+
+
+benchmark.add_command(adapters)
 
 
 @benchmark.command()

@@ -1,0 +1,222 @@
+"""The same simulated instrument, driven directly and through each adapter: is it as sharp, and what does a field cost?
+
+All scans run by the clock on the wall. What an adapter costs is the time that a field waited for its devices, less the
+time that the simulated devices behind it took themselves, in the same run. The first search for the focus is left out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from parfocal.devices.approach import lamp_lit
+from parfocal.devices.base import Truth
+from parfocal.devices.driver import Asked, Devices, Role
+from parfocal.devices.microscope import Microscope
+from parfocal.devices.wall_clock import WallClock
+from parfocal.errors import SettingsError
+from parfocal.focus.field import eyes_of
+from parfocal.focus.predictor import Predictor
+from parfocal.scan.plan import ScanPlan
+from parfocal.scan.report import TruthLedger
+from parfocal.scan.run import ScanRun
+from parfocal.scan.scanner import BORDER_SPARE
+from parfocal.scan.settings import ScanSettings
+
+Through = Callable[[Microscope], AbstractContextManager[Microscope]]
+"""Lends a simulated microscope as it is reached through an adapter; its clock and lens stay."""
+
+DIRECT = "direct"
+_PATIENCE_S = 3600.0  # pictures are computed while the clock on the wall runs
+_ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class AdapterRow:
+    """One scan through one adapter.
+
+    Attributes:
+        adapter: its name, or "direct".
+        fields: fields scanned.
+        images: exposures, the sweep's included.
+        tissue_fields: fields whose noise-free frame shows tissue.
+        in_focus_fraction: share of them called focused and within half the depth of field; None where there are none.
+        overhead_ms_per_field: time in the adapter for each field, the search for the first focus left out.
+        wall_s: of the scan.
+    """
+
+    adapter: str
+    fields: int
+    images: int
+    tissue_fields: int
+    in_focus_fraction: float | None
+    overhead_ms_per_field: float
+    wall_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@contextmanager
+def through_micromanager(microscope: Microscope) -> Iterator[Microscope]:
+    """Our devices inside Micro-Manager's core, driven from outside by its driver."""
+    try:
+        from parfocal.devices.micromanager.offered import offer
+    except ImportError as error:
+        raise SettingsError(f"the adapter micromanager cannot be imported: {error}") from error
+    from parfocal.devices.micromanager.driver import devices_of
+    from parfocal.devices.micromanager.session import close_session
+    from parfocal.devices.micromanager.settings import MicroManagerSettings
+
+    session = offer(microscope)
+    settings = MicroManagerSettings(
+        configuration="", xy_limits_um=microscope.xy.limits_um, z_limits_um=microscope.z.limits_um
+    )
+    try:
+        yield with_devices(microscope, devices_of(session, settings, asked_of(microscope)))
+    finally:
+        close_session(session)
+
+
+ADAPTERS: dict[str, Through] = {"micromanager": through_micromanager}
+"""By name; what one needs is imported when it is measured."""
+
+
+def asked_of(microscope: Microscope) -> Asked:
+    """All devices, of the frame and scale of a microscope."""
+    camera = microscope.camera
+    return Asked(frozenset(_ROLES), camera.frame_shape, camera.pixel_size_um, microscope.clock, Path())
+
+
+def with_devices(microscope: Microscope, devices: Devices) -> Microscope:
+    """A microscope with those of its devices replaced that a driver gave."""
+    given = {role: getattr(devices, role) for role in _ROLES if getattr(devices, role) is not None}
+    return replace(microscope, **given)
+
+
+def measure_adapters(
+    opened: Callable[[], tuple[Microscope, Truth]],
+    settings: ScanSettings,
+    predictor: Predictor,
+    plan: ScanPlan,
+    names: Sequence[str] = (),
+    on_progress: Callable[[str, int, int], None] = lambda _what, _done, _count: None,
+) -> list[AdapterRow]:
+    """Scan directly, then through adapters.
+
+    Args:
+        opened: gives the same simulated microscope anew, and the truth about it.
+        settings: how it scans.
+        predictor: defocus from pairs.
+        plan: fields.
+        names: adapters; all of them if empty.
+        on_progress: called with what, how many fields are done, how many there are.
+
+    Raises:
+        SettingsError: if an adapter is unknown, or what it needs is not installed.
+        InstrumentError: if one fails.
+    """
+    unknown = sorted(set(names) - set(ADAPTERS))
+    if unknown:
+        raise SettingsError(f"unknown adapter {unknown[0]!r}: choose one of {', '.join(ADAPTERS)}")
+    paths: dict[str, Through] = {DIRECT: nullcontext} | {name: ADAPTERS[name] for name in names or ADAPTERS}
+    patient = replace(settings, limits=replace(settings.limits, time_budget_s=_PATIENCE_S))
+    return [_measure(name, path, *opened(), patient, predictor, plan, on_progress) for name, path in paths.items()]
+
+
+def _measure(
+    name: str,
+    path: Through,
+    microscope: Microscope,
+    truth: Truth,
+    settings: ScanSettings,
+    predictor: Predictor,
+    plan: ScanPlan,
+    on_progress: Callable[[str, int, int], None],
+) -> AdapterRow:
+    inner, outer, clock = Watch(), Watch(), WallClock()
+    ledger, done = TruthLedger(truth), 0
+    focused: set[int] = set()
+    with path(watched(replace(microscope, clock=clock), inner)) as reached:
+        reached = watched(reached, outer)
+        eyes = eyes_of(reached, predictor, plan.overlap + BORDER_SPARE)
+        run = ScanRun(reached, settings, eyes, plan, truth)
+        with lamp_lit(reached.lamp):
+            run.find_focus()
+            outer.spent_s = inner.spent_s = 0.0
+            for record, _ in run.fields():
+                ledger.add(record)
+                (focused.add if record.verdict == "focused" else focused.discard)(record.index)
+                done = run.fields_done
+                on_progress(name, done, len(plan))
+    half_um = microscope.depth_of_field_um / 2
+    tissue = [field for field in ledger.fields if field.is_tissue]
+    sharp = sum(field.index in focused and abs(field.error_um) <= half_um for field in tissue)
+    return AdapterRow(
+        adapter=name,
+        fields=done,
+        images=run.images,
+        tissue_fields=len(tissue),
+        in_focus_fraction=sharp / len(tissue) if tissue else None,
+        overhead_ms_per_field=1000 * max(outer.spent_s - inner.spent_s, 0.0) / max(done, 1),
+        wall_s=clock.now_s,
+    )
+
+
+class Watch:
+    """Adds up how long calls take, of several threads too."""
+
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+        self._adding = threading.Lock()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a block."""
+        began_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._adding:
+                self.spent_s += time.perf_counter() - began_s
+
+
+class _Watched:
+    """A device whose every call is timed."""
+
+    def __init__(self, device: object, watch: Watch) -> None:
+        self._device = device
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        with self._watch.running():
+            value = getattr(self._device, name)
+        return partial(self._call, value) if callable(value) else value
+
+    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        with self._watch.running():
+            return method(*arguments)
+
+
+def watched(microscope: Microscope, watch: Watch) -> Microscope:
+    """A microscope whose devices' calls are timed."""
+    devices: dict[str, Any] = {role: _Watched(getattr(microscope, role), watch) for role in _ROLES}
+    return replace(microscope, **devices)
+
+
+def as_text(rows: Sequence[AdapterRow]) -> str:
+    """One line for each path."""
+    lines = [f"{'adapter':14}  fields  exposures  tissue in focus  overhead a field"]
+    for row in rows:
+        share = "-" if row.in_focus_fraction is None else f"{row.in_focus_fraction:.1%}"
+        lines.append(
+            f"{row.adapter:14}  {row.fields:6}  {row.images:9}  {share:>15}  {row.overhead_ms_per_field:13.2f} ms"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""An instrument through an adapter is as sharp as directly; what the adapter costs is told apart from the devices."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from parfocal.benchmark.adapters import ADAPTERS, Watch, as_text, measure_adapters, watched
+from parfocal.config import open_microscope
+from parfocal.devices.base import RecordedZ
+from parfocal.errors import SettingsError
+from parfocal.scan.plan import plan_scan
+
+
+@pytest.fixture
+def instrument(small_toml):
+    return open_microscope(small_toml(), "blood-smear", seed=1)
+
+
+def measure(instrument, small_toml, **more):
+    camera = instrument.microscope.camera
+    plan = plan_scan((0.15, 0.1), camera.frame_shape, camera.pixel_size_um, 4.0, instrument.microscope.xy.limits_um)
+    path = small_toml()
+
+    def opened():
+        anew = open_microscope(path, "blood-smear", seed=1)
+        return anew.microscope, anew.truth
+
+    return measure_adapters(opened, instrument.settings, instrument.predictor(), plan, **more)
+
+
+@pytest.mark.parametrize("name", list(ADAPTERS))
+def test_an_adapter_keeps_the_focus_of_the_direct_path(name, instrument, small_toml, network):
+    if name == "micromanager":
+        pytest.importorskip("pymmcore_plus")
+    direct, through = measure(instrument, small_toml, names=[name])
+    assert (direct.adapter, through.adapter) == ("direct", name)
+    assert direct.in_focus_fraction == through.in_focus_fraction == 1.0
+    assert through.fields == direct.fields == 4
+    assert 0 <= through.overhead_ms_per_field < 1000 * through.wall_s
+    assert name in as_text([direct, through])
+
+
+def test_an_unknown_adapter_is_refused(instrument, small_toml):
+    with pytest.raises(SettingsError, match="unknown adapter 'fax': choose one of micromanager"):
+        measure(instrument, small_toml, names=["fax"])
+
+
+class _Slow:
+    position_um = 3.0
+
+    def move_to(self, z_um):
+        time.sleep(0.02)
+
+
+def test_a_watched_device_is_the_device_and_its_calls_are_timed(instrument):
+    watch = Watch()
+    microscope = watched(replace(instrument.microscope, z=_Slow()), watch)
+    assert microscope.z.position_um == 3.0
+    microscope.z.move_to(4.0)
+    assert watch.spent_s >= 0.02
+    assert not isinstance(microscope.z, RecordedZ)
