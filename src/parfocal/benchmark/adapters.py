@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
 from parfocal.devices.driver import Asked, Devices, Role
@@ -47,7 +49,7 @@ class AdapterRow:
         images: exposures, the sweep's included.
         tissue_fields: fields whose noise-free frame shows tissue.
         in_focus_fraction: share of them called focused and within half the depth of field; None where there are none.
-        overhead_ms_per_field: time in the adapter for each field, the search for the first focus left out.
+        overhead_ms_per_field: time in the adapter for a field, median of all, the first sweeps left out.
         wall_s: of the scan.
     """
 
@@ -144,14 +146,18 @@ def _measure(
     inner, outer, clock = Watch(), Watch(), WallClock()
     ledger, done = TruthLedger(truth), 0
     focused: set[int] = set()
+    overheads_ms: list[float] = []
     with path(watched(replace(microscope, clock=clock), inner)) as reached:
         reached = watched(reached, outer)
         eyes = eyes_of(reached, predictor, plan.overlap + BORDER_SPARE)
         run = ScanRun(reached, settings, eyes, plan, truth)
         with lamp_lit(reached.lamp):
             run.find_focus()
-            outer.spent_s = inner.spent_s = 0.0
+            before_s = outer.spent_s - inner.spent_s
             for record, _ in run.fields():
+                now_s = outer.spent_s - inner.spent_s
+                overheads_ms.append(1000 * (now_s - before_s))
+                before_s = now_s
                 ledger.add(record)
                 (focused.add if record.verdict == "focused" else focused.discard)(record.index)
                 done = run.fields_done
@@ -165,7 +171,7 @@ def _measure(
         images=run.images,
         tissue_fields=len(tissue),
         in_focus_fraction=sharp / len(tissue) if tissue else None,
-        overhead_ms_per_field=1000 * max(outer.spent_s - inner.spent_s, 0.0) / max(done, 1),
+        overhead_ms_per_field=float(np.median(overheads_ms)) if overheads_ms else 0.0,
         wall_s=clock.now_s,
     )
 
