@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pymmcore_plus import CMMCorePlus
 
 
+_FOUND = "a configuration of Micro-Manager (add xy_limits_um and z_limits_um: it knows no limits)"
+
+
 def devices_of(session: CMMCorePlus, settings: MicroManagerSettings, asked: Asked) -> Devices:
     """Devices of a core that has its configuration already; closing them puts the lamp out, and leaves the core.
 
@@ -86,7 +89,7 @@ def _find() -> list[Found]:
 
     folders = [Path(folder) for folder in find_micromanager(return_first=False)]
     return [
-        Found("micromanager", str(file), "a configuration of Micro-Manager", {"configuration": str(file)})
+        Found("micromanager", str(file), _FOUND, {"configuration": str(file), "adapters": str(folder)})
         for folder in folders
         for file in sorted(folder.glob("*.cfg"))
     ]
