@@ -72,6 +72,7 @@ for _command in (
     exporting.export,
     quality.qc,
     importing.import_fields,
+    importing.import_images,
     calibrating.calibrate,
     collecting.collect,
     stacks.label,

@@ -73,3 +73,52 @@ def import_fields(
         "frame_shape": list(header.frame_shape),
     }
     show(figures, as_json)
+
+
+@click.command("import-images")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--modality", required=True, help="How they were taken, such as manual-100x.")
+@click.option("--slide", "slide_id", required=True, metavar="ID", help="What the laboratory calls the slide.")
+@click.option("--pixel-size-um", required=True, type=float, help="Size of a pixel in the specimen, in µm.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for them; new or empty.  [default: ID-MODALITY]")
+@click.option("--magnification", type=float, default=100.0, show_default=True, help="Of the objective.")
+@click.option("--na", type=float, default=1.25, show_default=True, help="Numerical aperture of the objective.")
+@click.option("--immersion-index", type=float, default=1.515, show_default=True, help="1.0 is dry.")
+@click.option("--specimen", default="photographs", show_default=True, help="What is on the slide.")
+@json_option
+def import_images(
+    files: tuple[Path, ...],
+    modality: str,
+    slide_id: str,
+    pixel_size_um: float,
+    out: Path | None,
+    magnification: float,
+    na: float,
+    immersion_index: float,
+    specimen: str,
+    as_json: bool,
+) -> None:
+    """Make a slide of loose fields of photographs that were taken by hand, for a study of readers.
+
+    FILES are RGB with 8 bits a channel and all of one shape (PNG, JPEG, TIFF). Where on the slide they were taken is
+    not known, so they are not stitched.
+
+    \b
+    Examples:
+      parfocal import-images --modality manual-100x --slide S01 --pixel-size-um 0.0345 photos/*.jpg
+      parfocal import-images --modality manual-40x --slide S01 --pixel-size-um 0.086 --magnification 40 --na 0.65 \\
+          --immersion-index 1 --out s01-by-hand photos/*.jpg
+    """
+    from parfocal.slide.photographs import PhotographSettings, import_photographs
+
+    settings = PhotographSettings(modality, slide_id, pixel_size_um, magnification, na, immersion_index, specimen)
+    where = out or Path(f"{slide_id}-{modality}".replace("/", "-"))
+    with terminable(), Bars(quiet=as_json) as bars:
+        folder = import_photographs(files, where, settings, bars.stitched)
+    figures = {
+        "folder": str(where),
+        "fields": len(folder.records),
+        "modality": modality,
+        "frame_shape": list(folder.header.frame_shape),
+    }
+    show(figures, as_json)

@@ -156,8 +156,12 @@ def _number(text: str | None, column: str, where: str) -> float:
     return value
 
 
-def _read(path: Path) -> Frame:
-    """A tile, uint8 (Y, X, 3), RGB."""
+def read_image(path: Path) -> Frame:
+    """An image file, uint8 (Y, X, 3), RGB.
+
+    Raises:
+        FileError: if it cannot be read, or is not RGB with 8 bits a channel.
+    """
     try:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
@@ -172,7 +176,7 @@ def _read(path: Path) -> Frame:
 
 
 def _write(folder: Path, tiles: list[_Tile], settings: ImportSettings, progress: Progress | None) -> None:
-    shape = _read(tiles[0].path).shape[:2]
+    shape = read_image(tiles[0].path).shape[:2]
     rows, columns = (
         _places(np.array([getattr(tile, axis) for tile in tiles]), length * settings.pixel_size_um)
         for axis, length in (("y_um", shape[0]), ("x_um", shape[1]))
@@ -180,7 +184,7 @@ def _write(folder: Path, tiles: list[_Tile], settings: ImportSettings, progress:
     header = _header(settings, (shape[0], shape[1]), tiles, rows, columns)
     with FieldsWriter(folder, header, frame_format="png") as writer:
         for index, tile in enumerate(tiles):
-            frame = _read(tile.path)
+            frame = read_image(tile.path)
             if frame.shape[:2] != shape:
                 raise FileError(f"{tile.path}: {frame.shape[:2]} px, but {tiles[0].path.name} is {shape} px")
             record = FieldRecord(
