@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from parfocal.review.accounts import accounts
 from parfocal.review.accounts.roles import Role
 from parfocal.review.app import make_app
+from parfocal.review.instrument.bench import OpenBench
 from parfocal.review.settings import ServeSettings
 from parfocal.review.web.services import Services
 from parfocal.slide.fields_writer import FieldsWriter
@@ -59,9 +60,10 @@ class Server:
     """An application, and browsers of it."""
 
     settings: ServeSettings
+    open_bench: OpenBench | None = None
 
     def __post_init__(self) -> None:
-        self.app = make_app(self.settings)
+        self.app = make_app(self.settings, self.open_bench)
         self.services: Services = self.app.state.services
 
     def browser(self, base_url: str = HERE, **headers: str) -> TestClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from parfocal.cli.terminal import json_option, show
 
 if TYPE_CHECKING:
     from parfocal.review.database.connection import Database
+    from parfocal.review.instrument.bench import OpenBench
     from parfocal.review.settings import ServeSettings
 
 ROLES = ("operator", "reader", "study-lead", "admin")
@@ -35,6 +37,8 @@ _port_option = click.option(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @_port_option
 @click.option("--cache", "cache_mb", type=float, default=256.0, show_default=True, help="MB of memory for tiles.")
+@click.option("--microscope", help="Its page too: simulated-20x, another built-in one, or the path of a TOML file.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="File of `parfocal calibrate` to go by.")
 @click.option("--proxy-header", metavar="NAME", help="Header in which a reverse proxy names who is signed in.")
 @click.option("--session-hours", type=float, default=12.0, show_default=True, help="Until one has to sign in again.")
 @click.option("--idle-hours", type=float, default=1.0, show_default=True, help="The same, without a request.")
@@ -46,6 +50,8 @@ def serve(
     host: str,
     port: int,
     cache_mb: float,
+    microscope: str | None,
+    calibration: Path | None,
     proxy_header: str | None,
     session_hours: float,
     idle_hours: float,
@@ -65,6 +71,7 @@ def serve(
     Examples:
       parfocal serve my-slides
       parfocal serve my-slides --port 0 --json
+      parfocal serve my-slides --microscope simulated-20x
       parfocal serve s3://bucket/slides --database postgresql+psycopg://parfocal@localhost/parfocal
     """
     from parfocal.review.accounts.accounts import SessionLimits
@@ -80,7 +87,7 @@ def serve(
         sessions=SessionLimits(session_hours, idle_hours),
         behind_https=behind_https,
     )
-    _run(settings, "Parfocal is at", as_json=as_json)
+    _run(settings, "Parfocal is at", as_json=as_json, bench=None if microscope is None else (microscope, calibration))
 
 
 @click.command()
@@ -106,7 +113,14 @@ def view(slide: str, database: str | None, port: int, no_browser: bool, as_json:
     _run(settings, "The slide is at", as_json=as_json, browser=not no_browser)
 
 
-def _run(settings: ServeSettings, words: str, *, as_json: bool, browser: bool = False) -> None:
+def _run(
+    settings: ServeSettings,
+    words: str,
+    *,
+    as_json: bool,
+    browser: bool = False,
+    bench: tuple[str, Path | None] | None = None,
+) -> None:
     from parfocal.review.app import serve as run
     from parfocal.review.web.pages import VIEWER_SCRIPT
 
@@ -123,7 +137,13 @@ def _run(settings: ServeSettings, words: str, *, as_json: bool, browser: bool = 
             click.launch(url)
 
     with suppress(KeyboardInterrupt):  # that is how it ends
-        run(settings, when_ready)
+        run(settings, when_ready, _opener(*bench) if bench else None)
+
+
+def _opener(microscope: str, calibration: Path | None) -> OpenBench:
+    from parfocal.cli.bench import bench_opener
+
+    return bench_opener(microscope, calibration)
 
 
 @click.group()

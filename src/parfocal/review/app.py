@@ -14,10 +14,12 @@ from parfocal import __version__
 from parfocal.errors import SettingsError
 from parfocal.review.accounts import accounts
 from parfocal.review.database.connection import Database
+from parfocal.review.instrument.bench import OpenBench
+from parfocal.review.instrument.desk import InstrumentDesk
 from parfocal.review.settings import ServeSettings, database_of
 from parfocal.review.shelf.places import LocalPlaces, RemotePlaces, places_at
 from parfocal.review.shelf.shelf import Shelf
-from parfocal.review.web import account_pages, annotation_api, slide_api, slide_pages
+from parfocal.review.web import account_pages, annotation_api, instrument_pages, slide_api, slide_pages
 from parfocal.review.web.headers import SafeHeaders
 from parfocal.review.web.pages import WEB
 from parfocal.review.web.problems import add_problem_answers
@@ -27,23 +29,24 @@ from parfocal.review.web.visitors import Visitors
 _GRACE_S = 3
 
 
-def make_app(settings: ServeSettings) -> FastAPI:
+def make_app(settings: ServeSettings, open_bench: OpenBench | None = None) -> FastAPI:
     """The application over a folder of slides and a database.
 
     Args:
         settings: how it is served.
+        open_bench: opens the microscope for the instrument's page; None for none.
 
     Raises:
         SettingsError: if the database's URL is not possible, or other computers could connect without signing in.
         FileError: if the folder is not there, or the database cannot be used.
     """
-    services = open_services(settings)
+    services = open_services(settings, open_bench)
     app = FastAPI(title="Parfocal", version=__version__, docs_url=None, redoc_url=None, lifespan=_closing(services))
     app.state.services = services
     app.state.visitors = Visitors(services)
     app.add_middleware(SafeHeaders)
     add_problem_answers(app)
-    for part in (account_pages, slide_api, annotation_api, slide_pages):
+    for part in (account_pages, slide_api, annotation_api, slide_pages, instrument_pages):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=WEB / "static"))
     app.mount("/vendor", StaticFiles(directory=WEB / "vendor", check_dir=False))
@@ -58,7 +61,7 @@ def make_app(settings: ServeSettings) -> FastAPI:
     return app
 
 
-def open_services(settings: ServeSettings) -> Services:
+def open_services(settings: ServeSettings, open_bench: OpenBench | None = None) -> Services:
     """Slides and database; see `make_app`."""
     places: LocalPlaces | RemotePlaces = places_at(settings.source)
     database = Database(database_of(places, settings.database))
@@ -69,31 +72,42 @@ def open_services(settings: ServeSettings) -> Services:
                     f"other computers could reach {settings.host} and nobody has to sign in: set up an account first, "
                     "with parfocal account add NAME --role admin"
                 )
-    return Services(settings, database, Shelf(places, database, int(settings.cache_mb * 2**20)), form_secret(database))
+    shelf = Shelf(places, database, int(settings.cache_mb * 2**20))
+    desk = None if open_bench is None else _desk(open_bench, places, shelf)
+    return Services(settings, database, shelf, form_secret(database), desk)
+
+
+def _desk(open_bench: OpenBench, places: LocalPlaces | RemotePlaces, shelf: Shelf) -> InstrumentDesk:
+    if not isinstance(places, LocalPlaces) or places.is_one:
+        raise SettingsError("a microscope needs a local folder of slides to scan into")
+    return InstrumentDesk(open_bench, places.root, shelf.look_again)
 
 
 def _closing(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        if services.desk is not None:
+            services.desk.close()
         services.shelf.close()
         services.database.close()
 
     return lifespan
 
 
-def serve(settings: ServeSettings, when_ready: Callable[[str], None]) -> None:
+def serve(settings: ServeSettings, when_ready: Callable[[str], None], open_bench: OpenBench | None = None) -> None:
     """Serve until interrupted.
 
     Args:
         settings: how.
         when_ready: called with the first page's URL once connections are accepted.
+        open_bench: opens the microscope for the instrument's page; None for none.
 
     Raises:
         SettingsError: see `make_app`; or if the port is taken.
         FileError: see `make_app`.
     """
-    app = make_app(settings)
+    app = make_app(settings, open_bench)
     listening = _listen(settings.host, settings.port)
     port = listening.getsockname()[1]
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from parfocal import __version__
 from parfocal.review.accounts.roles import Right
 from parfocal.review.web.guards import FORM_FIELD
-from parfocal.review.web.services import services_of
+from parfocal.review.web.services import Services, services_of
 from parfocal.review.web.visitors import Visitor
 
 WEB = Path(__file__).parent
@@ -28,15 +28,18 @@ class Door:
         title: what it says.
         path: where it leads.
         right: who sees it.
+        needs_desk: whether it is shown only where there is a microscope.
     """
 
     title: str
     path: str
     right: Right
+    needs_desk: bool = False
 
 
 DOORS = [
     Door("Slides", "/", Right.BROWSE),
+    Door("Instrument", "/instrument", Right.OPERATE, needs_desk=True),
     Door("Accounts", "/accounts", Right.ADMINISTER),
     Door("Trail", "/trail", Right.ADMINISTER),
 ]
@@ -65,7 +68,7 @@ def render(
     services = services_of(request)
     html = _TEMPLATES.get_template(template).render(
         visitor=visitor,
-        doors=[door for door in DOORS if visitor and not visitor.must_change and visitor.may(door.right)],
+        doors=_doors(services, visitor),
         here=request.url.path,
         form_token=services.form_token(visitor.key if visitor else "nobody"),
         form_field=FORM_FIELD,
@@ -74,3 +77,9 @@ def render(
         **values,
     )
     return HTMLResponse(html, status)
+
+
+def _doors(services: Services, visitor: Visitor | None) -> list[Door]:
+    if visitor is None or visitor.must_change:
+        return []
+    return [door for door in DOORS if visitor.may(door.right) and (services.desk or not door.needs_desk)]

@@ -43,9 +43,10 @@ def _failed(request: Request, error: Exception) -> Response:
     if isinstance(error, TooManyAttempts):
         return answer(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
     if isinstance(error, FileError):
-        return answer(request, HTTPStatus.NOT_FOUND, _without_paths(str(error)))
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, InputError) else HTTPStatus.CONFLICT
-    return answer(request, status, str(error))
+        status = HTTPStatus.NOT_FOUND if request.method in ("GET", "HEAD") else HTTPStatus.UNPROCESSABLE_ENTITY
+        return answer(request, status, _without_paths(str(error)))
+    is_input = isinstance(error, InputError)
+    return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY if is_input else HTTPStatus.CONFLICT, str(error))
 
 
 def answer(request: Request, status: int, words: str) -> Response:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import Setting
+from parfocal.review.instrument.desk import InstrumentDesk
 from parfocal.review.settings import ServeSettings
 from parfocal.review.shelf.shelf import Shelf
 
@@ -27,12 +28,14 @@ class Services:
         database: accounts, trail and everybody's work.
         shelf: the slides.
         secret: signs forms, over restarts.
+        desk: the microscope; None where there is none.
     """
 
     settings: ServeSettings
     database: Database
     shelf: Shelf
     secret: bytes
+    desk: InstrumentDesk | None = None
 
     def form_token(self, key: str) -> str:
         """What a form must bring back to be taken for one of ours, for somebody's browser."""

@@ -1,0 +1,217 @@
+"""The instrument's page: looks, moves within limits, scans, pauses, stops, and takes doubtful fields again."""
+
+import json
+import re
+import time
+
+import pytest
+from reviewing import Server
+
+from knowing import Knowing
+from parfocal.cli.bench import bench_opener
+from parfocal.config import Instrument
+from parfocal.review.accounts.roles import Role
+from parfocal.review.settings import ServeSettings
+from parfocal.slide.fields import FieldsFolder
+
+AREA = {"width_mm": 0.15, "height_mm": 0.1}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "slides").mkdir()
+    return tmp_path / "slides"
+
+
+@pytest.fixture
+def server(folder, small_toml, monkeypatch):
+    monkeypatch.setattr(Instrument, "predictor", lambda instrument, network=None: Knowing(instrument))
+    opened = Server(ServeSettings(str(folder)), bench_opener(small_toml(), None))
+    yield opened
+    opened.services.desk.close()
+    opened.services.shelf.close()
+
+
+@pytest.fixture
+def browser(server):
+    browser = server.local()
+    browser.post("/api/instrument/specimen", json={"specimen": "blood-smear", "seed": 3})
+    return browser
+
+
+@pytest.fixture
+def lamp(server):
+    return lambda: server.services.desk.bench.dark().lamp.is_on
+
+
+def until(browser, *states, within_s=60):
+    """The status once its state is one of these."""
+    patience_s = time.monotonic() + within_s
+    while time.monotonic() < patience_s:
+        status = browser.get("/api/instrument").json()
+        if status["state"] in states:
+            return status
+        time.sleep(0.02)
+    raise AssertionError(status)
+
+
+def test_a_scan_is_started_and_its_slide_stands_in_the_gallery(browser, folder, lamp):
+    assert browser.post("/api/instrument/scan", json={"name": "mine", **AREA}).status_code == 202
+    status = until(browser, "done", "failed")
+    assert status["words"].startswith("Done: 4 fields, 0 in doubt")
+    assert (status["fields_done"], status["specimen"]) == (4, "blood-smear")
+    assert len(FieldsFolder(folder / "mine").records) == 4
+    assert f"/slides/{status['slide']}" in browser.get("/").text
+    assert browser.get("/instrument/mosaic.jpg").content.startswith(b"\xff\xd8")
+    assert not lamp()
+    assert "scan started" in browser.get("/trail").text
+    answer = browser.get("/api/instrument/events?limit=1")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = json.loads(re.search(r"^data: (.*)$", answer.text, re.MULTILINE)[1])
+    assert (told["state"], told["fields"]) == ("done", 4)
+
+
+@pytest.mark.slow
+def test_a_paused_scan_waits_with_its_lamp_off_and_goes_on(browser, server, lamp, folder):
+    server.services.desk._progress = _pausing_after_the_first(server.services.desk)
+    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    until(browser, "paused")
+    patience_s = time.monotonic() + 20
+    while lamp() and time.monotonic() < patience_s:
+        time.sleep(0.02)
+    assert not lamp()
+    done = browser.get("/api/instrument").json()["fields_done"]
+    time.sleep(0.5)
+    assert browser.get("/api/instrument").json()["fields_done"] == done < 4
+    browser.post("/api/instrument/resume", json={})
+    assert until(browser, "done")["fields_done"] == 4
+
+
+def _pausing_after_the_first(desk):
+    progress = desk._progress
+
+    def make():
+        told = progress()
+
+        def pausing(now):
+            told(now)
+            if now.fields_done == 1:
+                desk.pause()
+
+        return pausing
+
+    return make
+
+
+def test_a_stopped_scan_keeps_what_it_has(browser, server, folder, lamp):
+    desk = server.services.desk
+    server.services.desk._progress = _pausing_after_the_first(desk)
+    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    until(browser, "paused")
+    browser.post("/api/instrument/stop", json={})
+    assert until(browser, "stopped")["words"].startswith("Stopped: ")
+    assert 1 <= len(FieldsFolder(folder / "mine").records) < 4
+    assert not lamp()
+    assert "not stitched yet" in browser.get("/").text
+
+
+def test_one_scan_at_a_time_and_no_jog_meanwhile(browser, server):
+    server.services.desk._progress = _pausing_after_the_first(server.services.desk)
+    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    until(browser, "paused")
+    for path, body in (
+        ("scan", {"name": "other", **AREA}),
+        ("jog", {"dx_um": 1}),
+        ("specimen", {"specimen": "marrow"}),
+        ("rescan", {"name": "mine"}),
+    ):
+        answer = browser.post(f"/api/instrument/{path}", json=body)
+        assert answer.status_code == 409, path
+        assert "busy" in answer.json()["detail"]
+    browser.post("/api/instrument/stop", json={})
+    until(browser, "stopped")
+
+
+@pytest.mark.slow
+def test_an_earlier_scan_is_never_replaced(browser, folder):
+    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    until(browser, "done")
+    before = (folder / "mine" / "fields.jsonl").read_bytes()
+    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    assert "not empty" in until(browser, "failed")["words"]
+    assert (folder / "mine" / "fields.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_fields_in_doubt_are_taken_again(browser, folder):
+    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    until(browser, "done")
+    report = json.loads((folder / "mine" / "report.json").read_text())
+    (folder / "mine" / "report.json").write_text(json.dumps({**report, "fields_in_doubt": [2]}))
+    assert browser.post("/api/instrument/rescan", json={"name": "mine"}).status_code == 202
+    assert until(browser, "done", "failed")["state"] == "done"
+    assert [record.attempt for record in FieldsFolder(folder / "mine").records if record.index == 2] == [2]
+
+
+def test_jog_moves_by_so_much(browser):
+    before = browser.get("/api/instrument").json()
+    after = browser.post("/api/instrument/jog", json={"dx_um": 100, "dy_um": -50, "dz_um": 2.5}).json()
+    moved = [after[axis] - before[axis] for axis in ("x_um", "y_um", "z_um")]
+    assert moved == pytest.approx([100, -50, 2.5], abs=0.01)
+
+
+@pytest.mark.parametrize("by", [{"dz_um": 200}, {"dx_um": 5, "dz_um": -200}, {"dx_um": 5, "dy_um": 1e6}])
+def test_a_jog_beyond_a_limit_moves_nothing_at_all(browser, by):
+    before = browser.get("/api/instrument").json()
+    answer = browser.post("/api/instrument/jog", json=by)
+    assert answer.status_code == 409
+    assert "outside the limits" in answer.json()["detail"]
+    after = browser.get("/api/instrument").json()
+    assert all(after[axis] == before[axis] for axis in ("x_um", "y_um", "z_um"))
+
+
+def test_the_live_view_shows_frames_and_puts_the_lamp_out_when_nobody_watches(browser, lamp):
+    answer = browser.get("/instrument/live.mjpg?limit=2")
+    assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=frame"
+    assert answer.content.count(b"--frame") == 2
+    assert answer.content.count(b"\xff\xd8\xff") == 2
+    patience_s = time.monotonic() + 20
+    while lamp() and time.monotonic() < patience_s:
+        time.sleep(0.1)
+    assert not lamp()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"name": "../out", **AREA},
+        {"name": "a/b", **AREA},
+        {"name": ".hidden", **AREA},
+        {"name": "", **AREA},
+        {"name": "mine", "width_mm": 0, "height_mm": 1},
+        {"name": "mine", "width_mm": 1, "height_mm": 1e9},
+    ],
+)
+def test_a_scan_that_cannot_be_is_refused(browser, wanted, folder):
+    assert browser.post("/api/instrument/scan", json=wanted).status_code == 422
+    assert not any(path.is_dir() for path in folder.iterdir())
+
+
+def test_an_area_beyond_the_stage_is_told(browser):
+    browser.post("/api/instrument/scan", json={"name": "mine", "width_mm": 100, "height_mm": 100})
+    assert "outside the stage's" in until(browser, "failed")["words"]
+
+
+def test_only_who_may_operate_sees_the_instrument(server):
+    reader = server.signed_in("raj", Role.READER)
+    assert ">Instrument<" not in reader.get("/").text
+    assert reader.get("/instrument").status_code == 403
+    assert reader.get("/api/instrument").status_code == 403
+    assert reader.post("/api/instrument/jog", json={"dx_um": 1}).status_code == 403
+    assert ">Instrument<" in server.signed_in("mia", Role.OPERATOR).get("/").text
+
+
+def test_without_a_microscope_there_is_no_such_page(folder):
+    browser = Server(ServeSettings(str(folder))).local()
+    assert ">Instrument<" not in browser.get("/").text
+    assert browser.get("/api/instrument").status_code == 404
