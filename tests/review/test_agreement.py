@@ -9,6 +9,7 @@ from parfocal.errors import InputError
 from parfocal.review.agreement import (
     Comparison,
     agreement_between_readers,
+    agreement_of_pairs,
     agreement_with_reference,
     discordances,
     reason,
@@ -158,6 +159,21 @@ def test_of_three_readers_kappa_is_fleiss():
     figures = one.to_json()
     assert figures["concurrences"] == 2
     assert figures["kappa"] == figures["fleiss_kappa"]
+
+
+def test_more_than_two_readers_are_compared_two_at_a_time_too():
+    """No slide was read by all three: together they tell nothing, two at a time they do."""
+    read = {"S1": "AB", "S2": "AB", "S3": "BC"}
+    readings = [reading(who, slide, "glass", "a") for slide, readers in read.items() for who in readers]
+    assert agreement_between_readers(readings) == ()
+    assert [(one.readers, len(one.slides)) for one in agreement_of_pairs(readings)] == [
+        (("A", "B"), 2),
+        (("B", "C"), 1),
+    ]
+
+
+def test_two_readers_are_a_pair_already(paper):
+    assert agreement_of_pairs(paper) == ()
 
 
 # Mistakes

@@ -100,6 +100,13 @@ def test_too_few_resamples_are_refused(file, resamples):
         measure_agreement(read_readings(file), resamples=resamples)
 
 
+def test_pairs_of_three_readers_stand_in_a_table():
+    readings = [Reading(who, f"S{n}", "glass", frozenset("ab"[: n % 2])) for who in "ABC" for n in range(4)]
+    figures = measure_agreement(readings, resamples=0).to_json()
+    assert [pair["readers"] for pair in figures["reader_pairs"]] == [["A", "B"], ["A", "C"], ["B", "C"]]
+    assert re.search(r"^glass, A : C +4 +4 +100\.00", text(figures), re.MULTILINE)
+
+
 # Tables and plot
 
 
@@ -109,6 +116,10 @@ def test_the_text_has_the_rows_of_tables_3_and_4(figures):
         ("automated-40x", "28", "4", "6", "87.50"),
         ("automated-40x", "30", "2", "3", "93.75"),
     ]
+
+
+def test_the_text_tells_all_readers_together_with_intervals_over_slides(figures):
+    assert re.search(r"^automated-40x +32 +64 +90\.62 +[\d.]+ to [\d.]+ +76\.56 ", text(figures), re.MULTILINE)
 
 
 def test_the_csv_holds_the_numbers_in_full(figures, tmp_path):
@@ -142,8 +153,9 @@ def test_the_page_has_tables_picture_and_discordances_and_no_markup_of_readers(t
     assert page.find("script") is None
     assert page.img["src"].startswith("data:image/svg+xml;base64,")
     assert page.img["alt"]
+    assert all(head.text for head in page.find_all("th"))
     captions = [caption.text for caption in page.find_all("caption")]
-    assert captions == ["Reader <b>A</b> against the same reader's glass", "Discordances"]
+    assert captions == ["Reader <b>A</b> against the same reader's glass", "All readers together", "Discordances"]
     assert "not found in scan: a, found in scan only: <script>" in page.text
 
 

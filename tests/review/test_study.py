@@ -196,6 +196,7 @@ def test_the_fingerprint_tells_whether_the_margin_was_changed():
         ({"reference": "microscope"}, "'microscope' is none of glass"),
         ({"missing": {"manual": ()}}, "'manual' is said to be missing"),
         ({"missing": {"glass": ("S99",)}}, "'S99' is said to be missing"),
+        ({"missing": {"glass": (SLIDES[0],)}}, "'slide-00' has no glass to be compared with"),
         ({"fields_per_slide": 0}, "0 fields a slide"),
         ({"repeats": 33}, "33 slides cannot be read twice: there are 32"),
         ({"wash_out_days": -1}, "wash-out of -1 days"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -221,6 +222,17 @@ def agreement_between_readers(readings: Sequence[Reading]) -> tuple[AgreementBet
             answers = tuple(tuple(kept[reader, modality, slide].answer for reader in readers) for slide in slides)
             found.append(AgreementBetween(modality, readers, slides, answers))
     return tuple(found)
+
+
+def agreement_of_pairs(readings: Sequence[Reading]) -> tuple[AgreementBetween, ...]:
+    """Two readers at a time, where there are more than two: on all slides that the two read in that way."""
+    readers = sorted({one.reader for one in readings})
+    if len(readers) < 3:
+        return ()
+    found: list[AgreementBetween] = []
+    for pair in combinations(readers, 2):
+        found += agreement_between_readers([one for one in readings if one.reader in pair])
+    return tuple(sorted(found, key=lambda one: (one.modality, one.readers)))
 
 
 def discordances(agreements: Iterable[ReaderAgreement]) -> tuple[Comparison, ...]:

@@ -15,6 +15,7 @@ from parfocal.review.agreement import (
     Comparison,
     ReaderAgreement,
     agreement_between_readers,
+    agreement_of_pairs,
     agreement_with_reference,
     discordances,
     reason,
@@ -54,7 +55,8 @@ class AgreementReport:
         reference: modality that the others are compared with.
         readings: all of them.
         agreements: by reader and modality.
-        between: by modality.
+        between: by modality, all readers together.
+        pairs: two readers at a time, where there are more.
         margin_percent: of non-inferiority, set before unblinding; None if there was none.
         resamples: of the bootstrap; 0 leaves it out.
         seed: of the bootstrap.
@@ -64,6 +66,7 @@ class AgreementReport:
     readings: tuple[Reading, ...]
     agreements: tuple[ReaderAgreement, ...]
     between: tuple[AgreementBetween, ...]
+    pairs: tuple[AgreementBetween, ...] = ()
     margin_percent: float | None = None
     resamples: int = RESAMPLES
     seed: int = 1
@@ -101,6 +104,7 @@ class AgreementReport:
             "slides": len({one.slide for one in self.readings}),
             "readers": rows,
             "between_readers": {one.modality: one.to_json() for one in self.between},
+            "reader_pairs": [{"modality": one.modality, **one.to_json()} for one in self.pairs],
             "pooled": self._pooled(),
             "comparisons": self._compared(),
             "margin": self.margin_percent,
@@ -194,8 +198,8 @@ def measure_agreement(
         raise SettingsError(f"{resamples} resamples tell no 95 % interval: take 0 for none, or at least 100")
     every = tuple(sorted(readings, key=lambda one: (one.reader, one.modality, one.slide, one.repeat)))
     agreements = agreement_with_reference(every, reference)
-    between = agreement_between_readers(every)
-    return AgreementReport(reference, every, agreements, between, margin_percent, resamples, seed)
+    between, pairs = agreement_between_readers(every), agreement_of_pairs(every)
+    return AgreementReport(reference, every, agreements, between, pairs, margin_percent, resamples, seed)
 
 
 def discordance_json(one: Comparison) -> dict[str, Any]:

@@ -35,6 +35,14 @@ _BETWEEN_COLUMNS = (
     ("kappa", "kappa"),
     ("gwet_ac1", "AC1"),
 )
+_POOLED_COLUMNS = (
+    ("slides", "slides"),
+    ("readings", "readings"),
+    ("percent", "% concurrences"),
+    ("bootstrap95", "95 % interval"),
+    ("strict_percent", "% strict"),
+    ("strict_bootstrap95", "95 % interval"),
+)
 _COMPARED_COLUMNS = (
     ("count", "count"),
     ("n", "slides"),
@@ -44,8 +52,8 @@ _COMPARED_COLUMNS = (
     ("tango95", "95 % interval"),
     ("mcnemar_p", "McNemar p"),
 )
-_MARGIN_COLUMNS = (("first_non_inferior", "first"), ("second_non_inferior", "second non-inferior"))
-_REPEATED_COLUMNS = _BETWEEN_COLUMNS
+_MARGIN_COLUMNS = (("first_non_inferior", "first non-inferior"), ("second_non_inferior", "second"))
+_WAY = "modality"
 _GRADE_COLUMNS = (
     ("n", "slides"),
     ("same_grade", "same grade"),
@@ -53,6 +61,7 @@ _GRADE_COLUMNS = (
     ("gwet_ac2", "AC2"),
 )
 _DISCORDANCE_COLUMNS = (("verdict", "verdict"), ("reference", "reference"), ("reading", "reading"), ("reason", "why"))
+_SHORT = 20
 _SMALL = {"kappa", "gwet_ac1", "weighted_kappa", "gwet_ac2", "mcnemar_p"}
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -62,7 +71,7 @@ Table = tuple[str, list[str], list[list[str]]]
 def tables(figures: Figures) -> list[Table]:
     """Every table that has rows, readers first, as words."""
     made = [
-        _table(f"Reader {reader} against the same reader's {figures['reference']}", "", READER_COLUMNS, rows.items())
+        _table(f"Reader {reader} against the same reader's {figures['reference']}", _WAY, READER_COLUMNS, rows.items())
         for reader, rows in figures["readers"].items()
     ]
     margin = figures["margin"]
@@ -70,22 +79,24 @@ def tables(figures: Figures) -> list[Table]:
     if margin is not None:
         compared += f"; margin of non-inferiority {margin:g}"
     made += [
-        _table("Between readers", "", _BETWEEN_COLUMNS, figures["between_readers"].items()),
+        _table("Between readers", _WAY, _BETWEEN_COLUMNS, figures["between_readers"].items()),
         _table(
             compared,
             "first : second",
             _COMPARED_COLUMNS if margin is None else _COMPARED_COLUMNS + _MARGIN_COLUMNS,
             ((f"{one['what']}, {one['first']} : {one['second']}", one) for one in figures["comparisons"]),
         ),
-        _table("Readers with themselves", "", _REPEATED_COLUMNS, map(_named, figures["test_retest"])),
-        _table("Grades", "", _GRADE_COLUMNS, map(_named, figures["grades"])),
+        _table("All readers together", _WAY, _POOLED_COLUMNS, figures["pooled"].items()),
+        _table("Two readers at a time", "modality, readers", _BETWEEN_COLUMNS, map(_pair, figures["reader_pairs"])),
+        _table("Readers with themselves", "reader, modality", _BETWEEN_COLUMNS, map(_named, figures["test_retest"])),
+        _table("Grades", "reader, modality, organism", _GRADE_COLUMNS, map(_named, figures["grades"])),
     ]
     return [table for table in made if table[2]]
 
 
 def discordance_table(figures: Figures) -> Table:
     """The slides for adjudication, as words."""
-    return _table("Discordances", "", _DISCORDANCE_COLUMNS, map(_named, figures["discordances"]))
+    return _table("Discordances", "reader, modality, slide", _DISCORDANCE_COLUMNS, map(_named, figures["discordances"]))
 
 
 def text(figures: Figures) -> str:
@@ -134,6 +145,10 @@ def _named(row: Figures) -> tuple[str, Figures]:
     return ", ".join(str(word) for word in words if word is not None), row
 
 
+def _pair(row: Figures) -> tuple[str, Figures]:
+    return f"{row['modality']}, {' : '.join(row['readers'])}", row
+
+
 def _table(title: str, first: str, columns: Sequence[tuple[str, str]], rows: Iterable[tuple[str, Figures]]) -> Table:
     head = [first, *(name for _, name in columns)]
     return title, head, [[name, *(_word(key, _value(row, key)) for key, _ in columns)] for name, row in rows]
@@ -178,13 +193,14 @@ def _aligned(table: Table) -> str:
 
 def _html_table(table: Table) -> str:
     title, head, rows = table
+    short = " short" if all(len(cell) < _SHORT for row in rows for cell in row[1:]) else ""
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     lines = "\n".join(
         f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
         for row in rows
     )
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title, quote=True)}"><table>'
+        f'<div class="wide{short}" tabindex="0" role="region" aria-label="{escape(title, quote=True)}"><table>'
         f"<caption>{escape(title)}</caption>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"
     )
 
@@ -204,7 +220,9 @@ h1 {{ font-size: 1.4rem; }} img {{ max-width: 100%; height: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 caption {{ text-align: left; font-weight: 600; padding-bottom: .3rem; }}
 th, td {{ padding: .25rem .7rem; border-bottom: 1px solid #ccc; text-align: left; }}
-thead th {{ border-bottom: 2px solid #555; vertical-align: bottom; }} tbody th {{ font-weight: 400; }}
+thead th {{ border-bottom: 2px solid #555; vertical-align: bottom; }}
+tbody th {{ font-weight: 400; white-space: nowrap; }}
+.short td {{ white-space: nowrap; }}
 </style>
 </head>
 <body>

@@ -29,8 +29,8 @@ class Count:
             raise SettingsError(f"a count of {self.total} is negative")
         if self.fields < 1:
             raise SettingsError(f"{self.total} counted in {self.fields} fields: at least 1 is needed")
-        if not 0 < self.field_area_mm2 < math.inf:
-            raise SettingsError(f"a field of {self.field_area_mm2:g} mm² has no area")
+        if not 1e-9 <= self.field_area_mm2 <= 1e9:
+            raise SettingsError(f"a field of {self.field_area_mm2:g} mm² is not within 1e-9 to 1e9 mm²")
 
     def mean_in(self, area: FieldArea) -> float:
         """Mean count in a field of that area: total / fields · area / area of a field."""

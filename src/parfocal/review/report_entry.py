@@ -19,8 +19,8 @@ class _Table(BaseModel):
 
 
 class _Eyepiece(_Table):
-    magnification: float = Field(gt=0)
-    field_number_mm: float = Field(gt=0)
+    magnification: float = Field(ge=0.1, le=1000)
+    field_number_mm: float = Field(ge=0.1, le=100)
 
     @property
     def area_mm2(self) -> float:
@@ -28,9 +28,9 @@ class _Eyepiece(_Table):
 
 
 class _Frame(_Table):
-    width_px: int = Field(gt=0)
-    height_px: int = Field(gt=0)
-    pixel_size_um: float = Field(gt=0)
+    width_px: int = Field(ge=1, le=10**6)
+    height_px: int = Field(ge=1, le=10**6)
+    pixel_size_um: float = Field(ge=0.001, le=1000)
 
     @property
     def area_mm2(self) -> float:

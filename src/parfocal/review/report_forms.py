@@ -33,8 +33,8 @@ class FieldArea(_Table):
     """
 
     title: str
-    magnification: float = Field(gt=0)
-    field_number_mm: float = Field(gt=0)
+    magnification: float = Field(ge=0.1, le=1000)
+    field_number_mm: float = Field(ge=0.1, le=100)
 
     @property
     def area_mm2(self) -> float:

@@ -73,6 +73,8 @@ class StudyDesign:
         for modality, slides in self.missing.items():
             for name in {modality} - set(self.modalities) | set(slides) - set(self.slides):
                 raise SettingsError(f"{name!r} is said to be missing, and no part of the study")
+        if self.reference is not None and self.missing.get(self.reference):
+            raise SettingsError(f"{self.missing[self.reference][0]!r} has no {self.reference} to be compared with")
         if self.fields_per_slide is not None and self.fields_per_slide < 1:
             raise SettingsError(f"{self.fields_per_slide} fields a slide: at least 1 is needed")
         if not 0 <= self.repeats <= len(self.slides):
