@@ -24,11 +24,14 @@ ENTRY_POINTS = "parfocal.drivers"
 
 BUILT_IN = {
     "always-on": "parfocal.devices.always_on:DRIVER",
+    "files": "parfocal.devices.picture_files:DRIVER",
+    "genicam": "parfocal.devices.genicam:DRIVER",
     "grbl": "parfocal.devices.serial_stage.drivers:GRBL",
     "marlin": "parfocal.devices.serial_stage.drivers:MARLIN",
     "micromanager": "parfocal.devices.micromanager.driver:DRIVER",
     "sangaboard": "parfocal.devices.serial_stage.drivers:SANGABOARD",
     "url-camera": "parfocal.devices.url_camera.driver:DRIVER",
+    "uvc": "parfocal.devices.uvc:DRIVER",
 }
 """Where the drivers that come with Parfocal are; each is imported when an instrument asks for it."""
 
