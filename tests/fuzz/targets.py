@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
@@ -15,8 +16,16 @@ from mutations import Mutation, changed_json, changed_lines, changed_sealed_line
 
 from parfocal.config import shipped_network
 from parfocal.config.tables import read_instrument_file
+from parfocal.documents import read_json
 from parfocal.focus.predictor import open_network
+from parfocal.review.agreement_report import measure_agreement
+from parfocal.review.reading_state import next_reading
 from parfocal.review.readings import read_readings
+from parfocal.review.report import read_report
+from parfocal.review.report_entry import read_entry
+from parfocal.review.report_forms import load_form
+from parfocal.review.report_pdf import pdf_bytes
+from parfocal.review.study import StudyDesign, StudyPlan, plan_study
 from parfocal.scan.calibration.record import Calibration, identity_of, read_calibration
 from parfocal.scan.rescan import fields_in_doubt
 from parfocal.slide.export import export
@@ -173,6 +182,38 @@ def _readings(folder: Path) -> None:
     (folder / "readings.csv").write_text("reader,slide,modality,organisms\n" + "\n".join(rows) + "\n")
 
 
+def _agreement(folder: Path) -> None:
+    measure_agreement(read_readings(folder / "readings.csv"), resamples=0).to_json()
+
+
+def _typed_report(folder: Path) -> None:
+    field = "[field]\nwidth_px = 1224\nheight_px = 1024\npixel_size_um = 0.172\n"
+    counts = "[counts]\ngpc-clusters = 412\ngnb = 1\npus = 210\n[graded_in]\ncells = 'low-power'\n"
+    (folder / "smear.toml").write_text(f"slide = 'K7'\nfields = 30\n{field}{counts}[answers]\ncomment = 'thick'\n")
+
+
+def _form(folder: Path) -> None:
+    text = (resources.files("parfocal.review") / "forms" / "gram.toml").read_text()
+    (folder / "form.toml").write_text(text)
+
+
+def _draft(folder: Path) -> None:
+    _typed_report(folder)
+    (folder / "report.json").write_text(json.dumps(read_entry(folder / "smear.toml").to_json()))
+
+
+def _study_plan(folder: Path) -> None:
+    design = StudyDesign("s", ("S1", "S2"), ("glass", "40x"), ("A", "B"), fields_per_slide=2, repeats=1, seed=1)
+    plan = plan_study(design, {(slide, "40x"): range(5) for slide in design.slides})
+    (folder / "plan.json").write_text(json.dumps(plan.to_json()))
+
+
+def _read_plan(folder: Path) -> None:
+    plan = StudyPlan.from_json(read_json(folder / "plan.json"))
+    for reader in plan.design.readers:
+        next_reading(plan, reader, {}, datetime(2026, 1, 1, tzinfo=UTC))
+
+
 def _positions(folder: Path) -> None:
     lines = ["file,x_um,y_um"]
     for index in range(3):
@@ -203,7 +244,13 @@ TARGETS = (
     Target("scores", _kept_fields, "fields/scores.json", changed_json, lambda f: read_scores(f / "fields")),
     Target("report", _kept_fields, "fields/report.json", changed_json,
            lambda f: fields_in_doubt(FieldsFolder(f / "fields"))),
-    Target("readings", _readings, "readings.csv", changed_text, lambda f: read_readings(f / "readings.csv")),
+    Target("readings", _readings, "readings.csv", changed_text, _agreement),
+    Target("report on a smear", _draft, "report.json", changed_json,
+           lambda f: pdf_bytes(read_report(f / "report.json"))),
+    Target("report typed in", _typed_report, "smear.toml", changed_text,
+           lambda f: read_entry(f / "smear.toml").to_json()),
+    Target("report form", _form, "form.toml", changed_text, lambda f: load_form(f / "form.toml")),
+    Target("study plan", _study_plan, "plan.json", changed_json, _read_plan),
     Target("positions", _positions, "positions.csv", changed_text, _import),
     Target("tile to import", _positions, "t1.png", damaged, _import),
     Target("quality table", _exported, "quality.csv", changed_text, lambda f: read_csv(f / "quality.csv")),
