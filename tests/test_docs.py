@@ -1,9 +1,9 @@
 """The documentation against the program: its commands run, its example runs, and it leaves no command out.
 
-Blocks ```console run in the default tests, ```console slow in the slow ones; those of ```console serves run until they
-have answered; of ```console hours only the arguments are checked. Blocks ```python after run once the page's commands
-have. The commands of a page run in order in one folder,
-which holds a recorded stack `my-stack` and a fields folder `my-scan`.
+Blocks ```console run in the default tests, those of a page that has ```console slow run with these, in order, in the
+slow ones; those of ```console serves run until they have answered; of ```console hours only the arguments are checked.
+Blocks ```python after run once the page's commands have. The commands of a page run in order in one folder, which holds
+a recorded stack `my-stack` and a fields folder `my-scan`.
 """
 
 import os
@@ -48,6 +48,11 @@ def commands(page, *infos):
 
 def pages_with(info):
     return [page for page in PAGES if any(words[0] == "parfocal" for words in commands(page, info))]
+
+
+def quick_pages():
+    """Pages without slow commands: those of the others run with them, in order, in the slow tests."""
+    return [page for page in pages_with("console") if page not in pages_with("console slow")]
 
 
 def name_of(page):
@@ -113,13 +118,13 @@ def run_page(page, folder, *infos):
     for words in commands(page, *infos):
         if words[0] == "parfocal":
             run(words, folder)
-
-
-@pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
-def test_commands_of_the_documentation_run(page, folder, network):
-    run_page(page, folder, "console")
     for example in blocks(page, "python after"):
         run([sys.executable, "-c", example], folder)
+
+
+@pytest.mark.parametrize("page", quick_pages(), ids=name_of)
+def test_commands_of_the_documentation_run(page, folder, network):
+    run_page(page, folder, "console")
 
 
 @pytest.mark.slow
