@@ -19,7 +19,8 @@ from parfocal.review.instrument.desk import InstrumentDesk
 from parfocal.review.settings import ServeSettings, database_of
 from parfocal.review.shelf.places import LocalPlaces, RemotePlaces, places_at
 from parfocal.review.shelf.shelf import Shelf
-from parfocal.review.web import account_pages, annotation_api, instrument_pages, slide_api, slide_pages
+from parfocal.review.shelf.stacks import StackShelf
+from parfocal.review.web import account_pages, annotation_api, instrument_pages, labelling_pages, slide_api, slide_pages
 from parfocal.review.web.headers import SafeHeaders
 from parfocal.review.web.pages import WEB
 from parfocal.review.web.problems import add_problem_answers
@@ -46,7 +47,7 @@ def make_app(settings: ServeSettings, open_bench: OpenBench | None = None) -> Fa
     app.state.visitors = Visitors(services)
     app.add_middleware(SafeHeaders)
     add_problem_answers(app)
-    for part in (account_pages, slide_api, annotation_api, slide_pages, instrument_pages):
+    for part in (account_pages, slide_api, annotation_api, slide_pages, instrument_pages, labelling_pages):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=WEB / "static"))
     app.mount("/vendor", StaticFiles(directory=WEB / "vendor", check_dir=False))
@@ -74,7 +75,8 @@ def open_services(settings: ServeSettings, open_bench: OpenBench | None = None) 
                 )
     shelf = Shelf(places, database, int(settings.cache_mb * 2**20))
     desk = None if open_bench is None else _desk(open_bench, places, shelf)
-    return Services(settings, database, shelf, form_secret(database), desk)
+    stacks = StackShelf(places.root) if isinstance(places, LocalPlaces) else None
+    return Services(settings, database, shelf, form_secret(database), stacks, desk)
 
 
 def _desk(open_bench: OpenBench, places: LocalPlaces | RemotePlaces, shelf: Shelf) -> InstrumentDesk:

@@ -40,6 +40,7 @@ class Door:
 DOORS = [
     Door("Slides", "/", Right.BROWSE),
     Door("Instrument", "/instrument", Right.OPERATE, needs_desk=True),
+    Door("Labelling", "/labelling", Right.OPERATE),
     Door("Accounts", "/accounts", Right.ADMINISTER),
     Door("Trail", "/trail", Right.ADMINISTER),
 ]

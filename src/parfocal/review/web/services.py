@@ -15,6 +15,7 @@ from parfocal.review.database.tables import Setting
 from parfocal.review.instrument.desk import InstrumentDesk
 from parfocal.review.settings import ServeSettings
 from parfocal.review.shelf.shelf import Shelf
+from parfocal.review.shelf.stacks import StackShelf
 
 _SECRET = "form-secret"
 
@@ -28,6 +29,7 @@ class Services:
         database: accounts, trail and everybody's work.
         shelf: the slides.
         secret: signs forms, over restarts.
+        stacks: focal stacks; None where slides come from a URL.
         desk: the microscope; None where there is none.
     """
 
@@ -35,6 +37,7 @@ class Services:
     database: Database
     shelf: Shelf
     secret: bytes
+    stacks: StackShelf | None = None
     desk: InstrumentDesk | None = None
 
     def form_token(self, key: str) -> str:
