@@ -43,11 +43,12 @@ lint: $(VENV)/.train
 slow: $(VENV)/.train | readers
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "(slow or train) and not hardware"
 
-# Programs of others that read our slides: a test whose program is missing is skipped, and says so.
+# Programs of others that read our slides, and a database: a test whose program is missing is skipped, and says so.
+OTHERS := dicom3tools chromium postgresql
 readers:
-	@command -v dciodvfy >/dev/null && command -v chromium >/dev/null \
-		|| { $(APT) -q update && $(APT) -q install --yes --no-install-recommends dicom3tools chromium; } \
-		|| echo "Not installed: dicom3tools or chromium. Tests that need them are skipped; apt-get install adds them."
+	@{ command -v dciodvfy && command -v chromium && ls -d /usr/lib/postgresql/*/bin; } >/dev/null 2>&1 \
+		|| { $(APT) -q update && $(APT) -q install --yes --no-install-recommends $(OTHERS); } \
+		|| echo "Not all installed: $(OTHERS). Tests that need them are skipped; apt-get install adds them."
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

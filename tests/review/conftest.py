@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from postgres import new_database, running
 from reviewing import SECRET_NAME, Server, write_scan
 
 from parfocal.review.accounts import passwords
@@ -30,8 +31,19 @@ def slides(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def database_url(tmp_path) -> str:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server."""
+    with running() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request, tmp_path) -> str:
+    """An empty database of either kind; PostgreSQL in the slow tests."""
+    if request.param == "postgresql":
+        pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
+        return new_database(request.getfixturevalue("postgres"))
     return f"sqlite:///{tmp_path / 'review.sqlite'}"
 
 

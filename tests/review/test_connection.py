@@ -77,7 +77,7 @@ def test_the_database_refuses_to_change_the_trail(database, change):
         assert session.scalar(select(TrailEntry.who)) == "anna"
 
 
-def test_many_who_write_at_once_all_succeed(database):
+def test_many_who_write_at_once_all_succeed(database, database_url):
     with database.writing() as session:
         session.add(SlideRow(id="0123456789ab", place="a", added_at=now()))
 
@@ -100,7 +100,9 @@ def test_many_who_write_at_once_all_succeed(database):
         list(pool.map(write, range(24)))
     with database.reading() as session:
         counts = sorted(int(row.author) for row in session.scalars(select(AnnotationRow)))
-    assert counts == list(range(24))
+    assert len(counts) == 24
+    if database_url.startswith("sqlite"):  # there is one writer at a time, so each saw all that were before
+        assert counts == list(range(24))
 
 
 @pytest.mark.parametrize("url", ["mysql://host/name", "no url", "oracle:///x"])

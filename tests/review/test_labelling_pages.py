@@ -89,8 +89,8 @@ def test_what_was_decided_and_by_whom_stands_in_the_trail(server):
         ({"state": "corrected", "z": 99.0}, 422),
         ({"state": "corrected"}, 422),
         ({"state": "auto"}, 422),
-        ({"state": "confirmed", "place": "../secret"}, 422),
-        ({"state": "confirmed", "place": "stacks"}, 422),
+        ({"state": "confirmed", "place": "../secret"}, 404),
+        ({"state": "confirmed", "place": "stacks"}, 404),
     ],
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(browser, folder, decision, status):

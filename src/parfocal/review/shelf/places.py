@@ -16,6 +16,10 @@ _SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslid
 _DEPTH = 3
 
 
+class NotHereError(FileError):
+    """What was asked for is none of what is served."""
+
+
 class Places(Protocol):
     """A collection of slides, each by a place that stays the same."""
 

@@ -18,7 +18,7 @@ from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import SlideRow
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.opened import TILE_PX, OpenSlide, OpenSlides
-from parfocal.review.shelf.places import LocalPlaces, RemotePlaces
+from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.layout import HEADER_FILE, RECORDS_FILE
 from parfocal.slide.overview import overview
@@ -116,13 +116,13 @@ class Shelf:
         """The slide of an id.
 
         Raises:
-            FileError: if there is none.
+            NotHereError: if there is none.
         """
         found = self._slides.get(slide_id)
         if found is None:
             found = next((slide for slide in self.slides() if slide.id == slide_id), None)
         if found is None:
-            raise FileError("there is no such slide")
+            raise NotHereError("there is no such slide")
         return found
 
     def _look(self) -> list[Shelved]:

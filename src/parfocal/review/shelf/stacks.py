@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from parfocal.documents import read_json
-from parfocal.errors import FileError, SettingsError
+from parfocal.errors import SettingsError
 from parfocal.review.shelf.cache import BytesCache
+from parfocal.review.shelf.places import NotHereError
 from parfocal.slide.layout import HEADER_FILE
 from parfocal.slide.pyramid import encode_jpeg
 from parfocal.stacks.labels import FocusLabel, checked_place, find_label, write_label
@@ -65,7 +66,7 @@ class StackShelf:
             FileError: if there is none, or it cannot be read.
         """
         if place not in {entry.place for entry in self.entries()}:
-            raise FileError("there is no such focal stack")
+            raise NotHereError("there is no such focal stack")
         (stack,) = read_stacks(self._root / place)
         return stack
 

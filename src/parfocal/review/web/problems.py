@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from parfocal.errors import FileError, InputError, ParfocalError
 from parfocal.review.accounts.accounts import TooManyAttempts
+from parfocal.review.shelf.places import NotHereError
 from parfocal.review.web.pages import render
 from parfocal.review.web.visitors import visitors_of
 
@@ -43,7 +44,8 @@ def _failed(request: Request, error: Exception) -> Response:
     if isinstance(error, TooManyAttempts):
         return answer(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
     if isinstance(error, FileError):
-        status = HTTPStatus.NOT_FOUND if request.method in ("GET", "HEAD") else HTTPStatus.UNPROCESSABLE_ENTITY
+        is_missing = request.method == "GET" or isinstance(error, NotHereError)
+        status = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.UNPROCESSABLE_ENTITY
         return answer(request, status, _without_paths(str(error)))
     is_input = isinstance(error, InputError)
     return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY if is_input else HTTPStatus.CONFLICT, str(error))
