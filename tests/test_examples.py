@@ -1,6 +1,9 @@
 """The instruments in examples/microscopes: each can be put together, and those without hardware scan."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,15 @@ def test_micro_managers_demonstration_moves_and_exposes_and_no_field_is_called_f
     assert report["fields"] >= 2
     assert report["fields_unsure"] == report["fields"]
     assert report["sweep"]["verdict"] == "flat"
+
+
+@pytest.mark.slow
+def test_an_acquisition_of_pymmcore_plus_is_focused(network):
+    pytest.importorskip("useq")
+    example = EXAMPLES.parent / "autofocus_in_an_acquisition.py"
+    done = subprocess.run([sys.executable, example], cwd=EXAMPLES.parent.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^(left|right) (\w+)", done.stdout, re.MULTILINE) == [("left", "focused"), ("right", "focused")]
 
 
 @pytest.mark.slow

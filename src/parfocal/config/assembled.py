@@ -18,13 +18,18 @@ from parfocal.devices.wall_clock import WallClock
 from parfocal.errors import InstrumentError, SettingsError
 from parfocal.optics.objective import Objective
 
+FindDriver = Callable[[str], Driver[Any]]
 
-def assembled_instrument(file: InstrumentFile, folder: Path) -> tuple[Microscope, Callable[[], None]]:
+
+def assembled_instrument(
+    file: InstrumentFile, folder: Path, find_driver: FindDriver = driver_named
+) -> tuple[Microscope, Callable[[], None]]:
     """Open every device of an instrument.
 
     Args:
         file: what it is made of.
         folder: where the paths in it begin.
+        find_driver: gives a driver by its name.
 
     Returns:
         The microscope, and what lets go of its devices, the lamp out first.
@@ -35,7 +40,7 @@ def assembled_instrument(file: InstrumentFile, folder: Path) -> tuple[Microscope
     """
     clock = WallClock()
     with ExitStack() as letting_go:
-        opened = _open(file, folder, clock, get_args(Role), letting_go)
+        opened = _open(file, folder, clock, get_args(Role), letting_go, find_driver)
         camera = _given("camera", (devices.camera for devices in opened))
         if camera.frame_shape != file.camera.frame_shape:
             raise SettingsError(
@@ -71,7 +76,12 @@ def check_devices(file: InstrumentFile) -> None:
 
 
 def _open(
-    file: InstrumentFile, folder: Path, clock: Clock, roles: Iterable[Role], letting_go: ExitStack
+    file: InstrumentFile,
+    folder: Path,
+    clock: Clock,
+    roles: Iterable[Role],
+    letting_go: ExitStack,
+    find_driver: FindDriver = driver_named,
 ) -> list[Devices]:
     owners = _owners(file)
     wanted: dict[str, set[Role]] = {}
@@ -80,7 +90,7 @@ def _open(
     opened: list[Devices] = []
     for name, of_it in wanted.items():
         table = file.devices[name]
-        driver = driver_named(table.driver)
+        driver = find_driver(table.driver)
         settings = _settings(file, name, driver)
         asked = Asked(frozenset(of_it), file.camera.frame_shape, file.camera.pixel_size_um, clock, folder)
         devices = driver.open(settings, asked)

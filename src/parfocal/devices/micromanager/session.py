@@ -57,7 +57,7 @@ def _check_initialised(session: CMMCorePlus) -> None:
 
 
 def close_session(session: CMMCorePlus) -> None:
-    """Unload the devices, and end the core's own thread, which must not outlive Python."""
+    """Unload the devices, and end the core's own thread: one that outlives Python aborts the process."""
     from pymmcore import CMMCore
 
     session.unloadAllDevices()
