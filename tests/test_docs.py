@@ -102,6 +102,8 @@ def folder(tmp_path, recorded_stack, scanned):
     (tmp_path / "my-tiles.csv").write_text(table, encoding="utf-8")
     (readings,) = blocks(ROOT / "docs" / "agreement.md", "text readings")
     (tmp_path / "readings.csv").write_text(readings, encoding="utf-8")
+    (adjudicated,) = blocks(ROOT / "docs" / "agreement.md", "text adjudicated")
+    (tmp_path / "adjudicated.csv").write_text(adjudicated, encoding="utf-8")
     (smear,) = blocks(ROOT / "docs" / "reports.md", "toml smear")
     (tmp_path / "smear.toml").write_text(smear, encoding="utf-8")
     return tmp_path

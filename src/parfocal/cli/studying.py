@@ -27,6 +27,7 @@ def study() -> None:
     "--resamples", type=int, default=1000, show_default=True, help="Of the bootstrap by slide; 0 leaves it out."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap.")
+@click.option("--adjudicated", type=click.Path(path_type=Path), help="CSV that tells what is on slides in dispute.")
 @click.option("--html", type=click.Path(path_type=Path), help="Page to write: plot, tables, discordances.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), help="File to write the table of readers into.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Forest plot to write: PNG, SVG or PDF.")
@@ -37,6 +38,7 @@ def agreement(
     margin: float | None,
     resamples: int,
     seed: int,
+    adjudicated: Path | None,
     html: Path | None,
     table: Path | None,
     plot: Path | None,
@@ -52,14 +54,19 @@ def agreement(
     Examples:
       parfocal study agreement readings.csv
       parfocal study agreement readings.csv --reference glass --margin 10 --json
+      parfocal study agreement readings.csv --adjudicated adjudicated.csv
       parfocal study agreement readings.csv --html agreement.html --csv agreement.csv --plot agreement.png
     """
+    from parfocal.review.adjudication import read_adjudications
     from parfocal.review.agreement_report import measure_agreement
     from parfocal.review.agreement_tables import text, write_csv, write_html
     from parfocal.review.forest_plot import write_forest
     from parfocal.review.readings import read_readings
 
-    report = measure_agreement(read_readings(file), reference, margin_percent=margin, resamples=resamples, seed=seed)
+    decided = None if adjudicated is None else read_adjudications(adjudicated)
+    report = measure_agreement(
+        read_readings(file), reference, margin_percent=margin, resamples=resamples, seed=seed, decided=decided
+    )
     figures = report.to_json()
     if html is not None:
         write_html(figures, html)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import SettingsError
+from parfocal.review.adjudication import Adjudications, adjudicated
 from parfocal.review.agreement import (
     AgreementBetween,
     Comparison,
@@ -60,6 +61,7 @@ class AgreementReport:
         margin_percent: of non-inferiority, set before unblinding; None if there was none.
         resamples: of the bootstrap; 0 leaves it out.
         seed: of the bootstrap.
+        decided: who was right, where that was adjudicated.
     """
 
     reference: str
@@ -70,6 +72,7 @@ class AgreementReport:
     margin_percent: float | None = None
     resamples: int = RESAMPLES
     seed: int = 1
+    decided: Adjudications = field(default_factory=dict)
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -110,6 +113,7 @@ class AgreementReport:
             "margin": self.margin_percent,
             "test_retest": repeatability(self.readings),
             "grades": grade_agreement(self.readings, self.reference),
+            "adjudication": adjudicated(self.agreements, self.decided) if self.decided else {},
             "discordances": [discordance_json(one) for one in self.discordances],
             "bootstrap": {"resamples": self.resamples, "seed": self.seed},
             "remarks": list(self.remarks),
@@ -178,6 +182,7 @@ def measure_agreement(
     margin_percent: float | None = None,
     resamples: int = RESAMPLES,
     seed: int = 1,
+    decided: Adjudications | None = None,
 ) -> AgreementReport:
     """Compare every reader with the reference, and readers with each other (paper, section 5.3).
 
@@ -187,9 +192,11 @@ def measure_agreement(
         margin_percent: of non-inferiority, in percentage points.
         resamples: of the bootstrap by slide; 0 leaves it out.
         seed: of the bootstrap.
+        decided: adjudications of discordances.
 
     Raises:
-        InputError: if there is no such modality, or a reader has no reference reading of a slide.
+        InputError: if there is no such modality, a reader has no reference reading of a slide, or something was
+            adjudicated that nobody read.
         SettingsError: if the margin is not between 0 and 100, or there are too few resamples for an interval.
     """
     if margin_percent is not None:
@@ -199,7 +206,8 @@ def measure_agreement(
     every = tuple(sorted(readings, key=lambda one: (one.reader, one.modality, one.slide, one.repeat)))
     agreements = agreement_with_reference(every, reference)
     between, pairs = agreement_between_readers(every), agreement_of_pairs(every)
-    return AgreementReport(reference, every, agreements, between, pairs, margin_percent, resamples, seed)
+    adjudicated(agreements, decided or {})
+    return AgreementReport(reference, every, agreements, between, pairs, margin_percent, resamples, seed, decided or {})
 
 
 def discordance_json(one: Comparison) -> dict[str, Any]:

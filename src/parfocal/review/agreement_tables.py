@@ -60,6 +60,14 @@ _GRADE_COLUMNS = (
     ("weighted_kappa", "weighted kappa"),
     ("gwet_ac2", "AC2"),
 )
+_ADJUDICATED_COLUMNS = (
+    ("discordances", "discordances"),
+    ("adjudicated", "adjudicated"),
+    ("reading_right", "reading right"),
+    ("reference_right", "reference right"),
+    ("neither_right", "neither right"),
+    ("missed_not_drawn", "missed, not drawn"),
+)
 _DISCORDANCE_COLUMNS = (("verdict", "verdict"), ("reference", "reference"), ("reading", "reading"), ("reason", "why"))
 _SHORT = 20
 _SMALL = {"kappa", "gwet_ac1", "weighted_kappa", "gwet_ac2", "mcnemar_p"}
@@ -89,6 +97,7 @@ def tables(figures: Figures) -> list[Table]:
         _table("All readers together", _WAY, _POOLED_COLUMNS, figures["pooled"].items()),
         _table("Two readers at a time", "modality, readers", _BETWEEN_COLUMNS, map(_pair, figures["reader_pairs"])),
         _table("Readers with themselves", "reader, modality", _BETWEEN_COLUMNS, map(_named, figures["test_retest"])),
+        _table("Discordances, adjudicated", "reader, modality", _ADJUDICATED_COLUMNS, _each(figures["adjudication"])),
         _table("Grades", "reader, modality, organism", _GRADE_COLUMNS, map(_named, figures["grades"])),
     ]
     return [table for table in made if table[2]]
@@ -143,6 +152,10 @@ def write_html(figures: Figures, path: Path) -> None:
 def _named(row: Figures) -> tuple[str, Figures]:
     words = (row.get(key) for key in ("reader", "modality", "slide", "organism"))
     return ", ".join(str(word) for word in words if word is not None), row
+
+
+def _each(rows: dict[str, Figures]) -> list[tuple[str, Figures]]:
+    return [(f"{reader}, {modality}", row) for reader, of in rows.items() for modality, row in of.items()]
 
 
 def _pair(row: Figures) -> tuple[str, Figures]:

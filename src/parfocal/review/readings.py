@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from parfocal.errors import FileError, InputError
+from parfocal.review.csv_table import read_rows
 
 COLUMNS = ("reader", "slide", "modality", "organisms")
 REPEAT_COLUMN = "repeat"
@@ -76,37 +75,16 @@ def read_readings(path: Path) -> tuple[Reading, ...]:
     Raises:
         FileError: if the file cannot be read, lacks a column, or a line of it does not say what it should.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            readings = tuple(_rows(file, path))
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"{path}: is no CSV file in UTF-8: {error}") from error
+    readings = []
+    for where, row in read_rows(path, COLUMNS):
+        try:
+            readings.append(_reading(row))
+        except InputError as error:
+            raise FileError(f"{where}: {error}") from error
     if not readings:
         raise FileError(f"{path}: holds no reading")
     refuse_duplicates(readings, str(path))
-    return readings
-
-
-def _rows(file: TextIO, path: Path) -> Iterable[Reading]:
-    table = csv.DictReader(file, strict=True)
-    names = [name.strip() for name in table.fieldnames or ()]
-    for column in COLUMNS:
-        if names.count(column) != 1:
-            what = "has no column" if column not in names else "has more than one column"
-            raise FileError(f"{path}: {what} {column!r}; it needs {', '.join(COLUMNS)}, separated by commas")
-    table.fieldnames = names
-    for row in table:
-        if not any(row.values()):
-            continue
-        where = f"{path}, line {table.line_num}"
-        if None in row or None in row.values():
-            raise FileError(f"{where}: does not have {len(names)} cells; separate organisms by ';', or quote the cell")
-        try:
-            yield _reading(row)
-        except InputError as error:
-            raise FileError(f"{where}: {error}") from error
+    return tuple(readings)
 
 
 def _reading(row: Mapping[str, str]) -> Reading:
