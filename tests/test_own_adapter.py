@@ -1,0 +1,126 @@
+"""The adapter of the documentation is built from its page, put into an instrument, and held to the contract."""
+
+import importlib
+import re
+import socketserver
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+import pytest
+from contract import LampContract, XYContract, ZContract
+
+from parfocal.config.assembled import check_devices
+from parfocal.config.tables import InstrumentFile
+from parfocal.devices.driver import Asked, driver_named
+from parfocal.devices.wall_clock import WallClock
+from parfocal.errors import InstrumentError
+
+PAGE = (Path(__file__).parent.parent / "docs" / "own-adapter.md").read_text(encoding="utf-8")
+LIMITS_UM = {"x_limits_um": (-300.0, 300.0), "y_limits_um": (-200.0, 200.0), "z_limits_um": (-50.0, 90.0)}
+
+
+def block(info):
+    (text,) = re.findall(rf"^```{info}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return text
+
+
+class Firmware(socketserver.StreamRequestHandler):
+    """The board that the page describes."""
+
+    def handle(self):
+        board = self.server
+        for line in self.rfile:
+            words = line.decode().split()
+            if board.is_deaf:
+                continue
+            if words == ["?"]:
+                answer = " ".join(f"{board.at_um[axis]:.3f}" for axis in "XYZ")
+            elif words[0] == "L":
+                board.lamp, answer = words[1] == "1", "ok"
+            else:
+                board.at_um |= {axis: float(value) for axis, value in zip(words[::2], words[1::2], strict=True)}
+                answer = "ok"
+            self.wfile.write(f"{answer}\n".encode())
+
+
+@pytest.fixture
+def board():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Firmware) as server:
+        server.daemon_threads, server.is_deaf, server.lamp = True, False, False
+        server.at_um = dict.fromkeys("XYZ", 0.0)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    text = block("python adapter")
+    assert len(text.splitlines()) < 100
+    (tmp_path / "my_stage.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    yield "my_stage:DRIVER"
+    sys.modules.pop("my_stage", None)
+
+
+def opened(module, port, timeout_s=10.0):
+    driver = driver_named(module)
+    settings = driver.settings(port=port, timeout_s=timeout_s, **LIMITS_UM)
+    return driver.open(settings, Asked(driver.roles, (480, 640), 0.5, WallClock(), Path()))
+
+
+@pytest.fixture
+def devices(module, board):
+    devices = opened(module, f"socket://127.0.0.1:{board.server_address[1]}")
+    yield devices
+    devices.close()
+    devices.close()
+    assert not board.lamp
+
+
+class TestXYStage(XYContract):
+    @pytest.fixture
+    def xy(self, devices):
+        return devices.xy
+
+    @pytest.fixture
+    def xy_places(self):
+        return [(0.0, 0.0), (12.5, -30.0), (-44.0, 8.25)]
+
+
+class TestZStage(ZContract):
+    @pytest.fixture
+    def z(self, devices):
+        return devices.z
+
+    @pytest.fixture
+    def z_places(self):
+        return [0.0, 10.5, -20.25]
+
+
+class TestLamp(LampContract):
+    @pytest.fixture
+    def lamp(self, devices):
+        return devices.lamp
+
+
+def test_the_instrument_of_the_page_takes_it(module, small_toml):
+    text = Path(small_toml('kind = "simulated"', 'kind = "devices"')).read_text(encoding="utf-8")
+    tables = tomllib.loads(text.partition("[simulated]")[0] + block("toml adapter"))
+    check_devices(InstrumentFile.model_validate(tables))
+
+
+def test_a_board_that_is_not_there_or_does_not_answer_is_told_of(module, board):
+    with pytest.raises(InstrumentError, match="board /dev/nowhere cannot be opened"):
+        opened(module, "/dev/nowhere")
+    devices = opened(module, f"socket://127.0.0.1:{board.server_address[1]}", timeout_s=0.1)
+    board.is_deaf = True
+    with pytest.raises(InstrumentError, match=r"Z 5\.000 was answered by nothing"):
+        devices.z.move_to(5.0)
+    board.is_deaf = False
+    devices.close()
