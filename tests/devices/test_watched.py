@@ -183,7 +183,7 @@ class TestAStageThatDroppedOff:
 
     @pytest.mark.parametrize("says_um", [0.0, -200.0, 55.0])
     def test_stops_the_scan_if_it_does_not(self, says_um):
-        with pytest.raises(DisconnectedError, match=r"no longer knows its place: it was at 40\.00 µm"):
+        with pytest.raises(DisconnectedError, match=r"no longer knows its place: it was sent to \(40\.00\) µm"):
             self.moved(says_um)
 
 

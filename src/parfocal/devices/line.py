@@ -79,6 +79,8 @@ class Line(Generic[_Device]):
     ) -> None:
         self.name = name
         self.device = device
+        self.openings = 1
+        """How often it was opened: after one more, what was known of it may no longer hold."""
         self._clock = clock
         self._repeats = repeats
         self._beat = beat
@@ -136,6 +138,7 @@ class Line(Generic[_Device]):
             self.device = self._reopen()
         except (OSError, InstrumentError) as failure:
             raise DisconnectedError(f"{error}; and it cannot be opened again: {failure}") from failure
+        self.openings += 1
         if self._hand is not None:
             self._hand = _Hand(self.name)
 

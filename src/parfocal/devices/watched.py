@@ -140,7 +140,7 @@ class WatchedXY:
         """Position (x_um, y_um) as the stage reports it."""
 
         def ask(stage: XYStage) -> tuple[float, float]:
-            self._place.check_kept(stage, stage.position_um)
+            self._place.check_kept(self._line.openings, stage.position_um)
             return stage.position_um
 
         return self._line.call("position", ask, self._move_s)
@@ -154,7 +154,7 @@ class WatchedXY:
         """Move and settle. Raises LimitError before any motion if the target lies outside the limits."""
 
         def move(stage: XYStage) -> None:
-            self._place.check_kept(stage, stage.position_um)
+            self._place.check_kept(self._line.openings, stage.position_um)
             self._place.leave_for((x_um, y_um), stage.position_um)
             stage.move_to(x_um, y_um)
             self._place.arrive(stage.position_um)
@@ -180,7 +180,7 @@ class WatchedZ:
         """Position in µm as the stage reports it."""
 
         def ask(stage: ZStage) -> float:
-            self._place.check_kept(stage, (stage.position_um,))
+            self._place.check_kept(self._line.openings, (stage.position_um,))
             return stage.position_um
 
         return self._line.call("position", ask, self._move_s)
@@ -194,7 +194,7 @@ class WatchedZ:
         """Move and settle. Raises LimitError before any motion if the target lies outside the limits."""
 
         def move(stage: ZStage) -> None:
-            self._place.check_kept(stage, (stage.position_um,))
+            self._place.check_kept(self._line.openings, (stage.position_um,))
             self._place.leave_for((z_um,), (stage.position_um,))
             stage.move_to(z_um)
             self._place.arrive((stage.position_um,))
@@ -272,27 +272,26 @@ class _Place:
     def __init__(self, name: str, within_um: float) -> None:
         self._name = name
         self._within_um = within_um
-        self._stage: object = None
+        self._openings = 1
         self._known: tuple[tuple[float, ...], ...] = ()
 
-    def check_kept(self, stage: object, position_um: tuple[float, ...]) -> None:
-        """Raise unless a stage that was opened again stands where the one before was, or on the way to its target.
+    def check_kept(self, openings: int, position_um: tuple[float, ...]) -> None:
+        """Raise unless a stage that was opened again stands where it was, or on the way to its target.
 
         A controller that lost power says 0, wherever it stands: 0 is never believed.
         """
-        before, self._stage = self._stage, stage
         self._known = self._known or (position_um,)
-        if before is None or before is stage:
+        if openings == self._openings:
             return
         axes = zip(position_um, *self._known, strict=True)
         is_between = all(min(way) - _SAME_PLACE_UM <= at <= max(way) + _SAME_PLACE_UM for at, *way in axes)
         if not is_between or not any(position_um):
-            self._stage = before  # asked again, it is no better
-            last = ", ".join(f"{value:.2f}" for value in self._known[-1])
             raise DisconnectedError(
-                f"the {self._name} dropped off and no longer knows its place: it was at {last} µm and says "
-                f"{', '.join(f'{value:.2f}' for value in position_um)} µm; resume the scan, which finds the place again"
+                f"the {self._name} dropped off and no longer knows its place: it was sent to "
+                f"{_as_text(self._known[-1])} and now says {_as_text(position_um)}; one that lost power says 0, "
+                "wherever it stands. Resume the scan, which finds the place again"
             )
+        self._openings = openings
 
     def leave_for(self, target_um: tuple[float, ...], position_um: tuple[float, ...]) -> None:
         """A move begins."""
@@ -308,3 +307,7 @@ class _Place:
                 f"{self._within_um:g} µm"
             )
         self._known = (position_um,)
+
+
+def _as_text(position_um: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{value:.2f}' for value in position_um)}) µm"

@@ -11,9 +11,9 @@ from parfocal.devices.base import Camera, Frame
 from parfocal.devices.faulty.strike import LineFault, Strikes, When
 
 CameraFault = LineFault | Literal["repeat", "black", "saturated", "cut", "torn", "wrong-shape", "wrong-type", "stripes"]
-"""repeat: the frame before comes once more. black, saturated: all over. cut: the lower half never came, and is black.
-torn: the lower half is the frame before's. wrong-shape: rows are missing. wrong-type: 16 bits a channel. stripes: every
-other row is random, as on a bad cable."""
+"""repeat: the frame before comes once more, as from a camera that froze. black, saturated: all over. cut: the lower
+half never came, and is black. torn: the lower half is the frame before's. wrong-shape: rows are missing. wrong-type: 16
+bits a channel. stripes: every other row is random, as on a bad cable."""
 
 
 class FaultyCamera:
@@ -50,16 +50,17 @@ class FaultyCamera:
 
     def snap(self) -> Frame:
         """Expose one frame, uint8 (Y, X, 3), unless the fault strikes."""
-        strikes, before = self.strikes.now(), self._before
-        sound = self._camera.snap()
-        self._before = sound.copy()
-        return self._spoilt(sound, sound if before is None else before) if strikes else sound
+        strikes, frame = self.strikes.now(), self._camera.snap()
+        if strikes:
+            frame = self._spoilt(frame, frame if self._before is None else self._before)
+        self._before = frame.copy()
+        return frame
 
     def _spoilt(self, frame: Frame, before: Frame) -> Frame:
         half = len(frame) // 2
         match self._kind:
             case "repeat":
-                return before
+                return before.copy()
             case "black":
                 return np.zeros_like(frame)
             case "saturated":

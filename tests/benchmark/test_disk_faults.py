@@ -1,0 +1,37 @@
+"""Faults of disk and network file: an error that says what is wrong, and nothing lost that was on disk."""
+
+import pytest
+
+from parfocal.benchmark.disk_faults import disk_cases, network_cases, run_disk_case, run_network_case
+from parfocal.benchmark.fault_outcome import damaged
+
+
+def test_there_are_twelve_kinds_of_each():
+    assert len(set(disk_cases())) >= 12
+    assert len(set(network_cases())) >= 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "said"),
+    [
+        ("full", "stopped", "No space left on device"),
+        ("fills-up", "stopped", "less than the reserve"),
+        ("frame-cut", "stopped", "cut short"),
+        ("last-record-torn", "recovered", "14 of 15 fields"),
+    ],
+)
+def test_what_becomes_of_a_fault_of_the_disk(tmp_path, kind, outcome, said):
+    fault = run_disk_case(kind, tmp_path / "fields")
+    assert (fault.outcome, fault.lost, fault.lamp_left_on) == (outcome, 0, False)
+    assert said in fault.detail
+    if kind == "full":
+        frame = next((tmp_path / "fields" / "frames").iterdir())
+        frame.write_bytes(frame.read_bytes() + b"more")
+        assert damaged(tmp_path / "fields", 0) == 1
+
+
+@pytest.mark.parametrize("kind", network_cases())
+def test_what_is_no_network_is_refused_in_words_or_predicts_as_a_sound_one(tmp_path, network, kind):
+    fault = run_network_case(kind, tmp_path, network)
+    assert fault.outcome == "stopped" if kind != "contract-flipped" else fault.outcome in ("stopped", "recovered")
+    assert fault.detail

@@ -1,0 +1,19 @@
+"""A long scan, made short; and what a field on disk costs."""
+
+from parfocal.benchmark.endurance import durability, endure
+
+
+def test_a_scan_of_many_fields_is_all_there(tmp_path):
+    told = []
+    endured = endure(60, tmp_path / "fields", lambda *progress: told.append(progress))
+    assert endured.fields >= 60
+    assert endured.damaged == 0
+    assert endured.journal_lines > 2 * endured.fields  # a move of x-y and one of z for each
+    assert 10 < endured.settled_mib <= endured.end_mib + 50
+    assert told[-1] == ("scanning", endured.fields, endured.fields)
+
+
+def test_durability_is_the_writers_business(tmp_path):
+    cost = durability(tmp_path / "fields", 4)
+    assert 0 < cost.encode_ms <= cost.writer_ms
+    assert 0 < cost.control_ms < cost.writer_ms
