@@ -29,6 +29,7 @@ BUILT_IN = {
     "grbl": "parfocal.devices.serial_stage.drivers:GRBL",
     "marlin": "parfocal.devices.serial_stage.drivers:MARLIN",
     "micromanager": "parfocal.devices.micromanager.driver:DRIVER",
+    "openflexure": "parfocal.devices.openflexure.driver:DRIVER",
     "sangaboard": "parfocal.devices.serial_stage.drivers:SANGABOARD",
     "url-camera": "parfocal.devices.url_camera.driver:DRIVER",
     "uvc": "parfocal.devices.uvc:DRIVER",

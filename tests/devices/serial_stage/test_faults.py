@@ -170,7 +170,7 @@ class TestALineWithNoise:
     def test_a_command_that_is_interrupted_does_not_confuse_the_next(self, switched_on, driver):
         with switched_on(driver, haste=20.0) as emulated:
             devices = emulated.open()
-            board_line = devices.z._board._line
+            board_line = devices.z._motors._line
             read, seen = board_line.read, []
 
             def interrupt(timeout_s):

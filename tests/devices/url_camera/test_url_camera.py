@@ -58,7 +58,7 @@ def answering(answer):
 
 def pictures(*brightness):
     """Pictures one after the other, the last one again and again."""
-    left = [encoded(np.full((4, 6, 3), level, np.uint8), ".bmp") for level in brightness]
+    left = [encoded(np.full((4, 6, 3), (level, 0, 255), np.uint8), ".bmp") for level in brightness]
 
     def answer(request):
         body = left.pop(0) if len(left) > 1 else left[0]
@@ -68,6 +68,11 @@ def pictures(*brightness):
         request.wfile.write(body)
 
     return answer
+
+
+def snap_three(camera):
+    for _ in range(3):
+        camera.snap()
 
 
 class TestFreshness:
@@ -86,6 +91,28 @@ class TestFreshness:
         with answering(pictures(10, 20, 20, 20, 30, 40)) as url:
             devices = opened(url)
             assert [int(devices.camera.snap()[0, 0, 0]) for _ in range(3)] == [20, 30, 40]
+
+    def test_dark_pictures_may_be_the_same(self):
+        body = encoded(np.zeros((4, 6, 3), np.uint8), ".jpg")
+
+        def answer(request):
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body)
+
+        with answering(answer) as url:
+            assert opened(url).camera.snap().max() < 10
+
+    def test_a_frozen_stream_is_told_of(self, stand):
+        with web_camera(stand) as server:
+            devices = opened(server.url + ADDRESSES["mjpeg"], gives="mjpeg", timeout_s=0.4)
+            stand.frozen = devices.camera.snap()
+            with pytest.raises(InstrumentError, match="only the same picture came"):
+                snap_three(devices.camera)  # one may still be under way
+            stand.frozen = None
+            assert devices.camera.snap().mean() > 20
+            devices.close()
 
     def test_a_frozen_camera_is_told_of(self):
         with answering(pictures(10, 20)) as url:

@@ -7,15 +7,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from parfocal.devices.serial_stage.line import SerialLine
+from parfocal.devices.stepped import AXES, AxisName, Steps
 from parfocal.errors import InstrumentError
-
-AxisName = Literal["x", "y", "z"]
-AXES: tuple[AxisName, ...] = ("x", "y", "z")
-Steps = tuple[int, int, int]
-"""Position of x, y and z in steps of the motors."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +48,17 @@ class Board(ABC):
         self._lost = ""
         self._awake = False
         self._owed: tuple[float, Callable[[str], bool]] | None = None
-        self.stands: Steps = (0, 0, 0)
-        """Where it stood when it was last asked, after opening, homing and every move."""
+        self._stands: Steps = (0, 0, 0)
 
     @property
     def port(self) -> str:
         """Name of the port."""
         return self._line.port
+
+    @property
+    def stands(self) -> Steps:
+        """Where it stood when that was last read: after opening, homing and every move."""
+        return self._stands
 
     @property
     def is_gone(self) -> bool:
@@ -100,12 +99,12 @@ class Board(ABC):
 
     def look(self) -> None:
         """Ask where it stands, and keep that. Raises InstrumentError if it does not say."""
-        self.stands = self.position()
+        self._stands = self.position()
 
     def keep(self, target: Mapping[AxisName, int]) -> None:
         """It was found to stand there."""
-        x, y, z = (target.get(axis, stands) for axis, stands in zip(AXES, self.stands, strict=True))
-        self.stands = x, y, z
+        x, y, z = (target.get(axis, stands) for axis, stands in zip(AXES, self._stands, strict=True))
+        self._stands = x, y, z
 
     def close(self) -> None:
         """Let go of the port."""

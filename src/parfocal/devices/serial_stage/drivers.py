@@ -9,13 +9,14 @@ from typing import Annotated, TypeVar
 from pydantic import Field, field_validator
 
 from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings, Found, Role
-from parfocal.devices.serial_stage.board import AXES, Board, Timeouts
+from parfocal.devices.serial_stage.board import Board, Timeouts
 from parfocal.devices.serial_stage.grbl import GrblBoard
+from parfocal.devices.serial_stage.lamp import SerialLamp
 from parfocal.devices.serial_stage.line import SerialLine
 from parfocal.devices.serial_stage.marlin import MarlinBoard
 from parfocal.devices.serial_stage.ports import boards_on_ports
 from parfocal.devices.serial_stage.sangaboard import SangaBoard
-from parfocal.devices.serial_stage.stages import HomingXY, HomingZ, SerialLamp, SerialXY, SerialZ, SteppedAxis
+from parfocal.devices.stepped import AXES, HomingXY, HomingZ, SteppedAxis, SteppedXY, SteppedZ
 from parfocal.errors import InstrumentError
 
 _ROLES: frozenset[Role] = frozenset({"xy", "z", "lamp"})
@@ -182,7 +183,7 @@ def _open(
             board.look()
             x_axis, y_axis, z_axis = _axes(settings, board, um_per_unit)
             settle_s = settings.settle_ms / 1000
-            make_xy, make_z = (HomingXY, HomingZ) if has_switches else (SerialXY, SerialZ)
+            make_xy, make_z = (HomingXY, HomingZ) if has_switches else (SteppedXY, SteppedZ)
             xy = make_xy(board, x_axis, y_axis, settle_s) if "xy" in asked.roles else None
             z = make_z(board, z_axis, settle_s) if "z" in asked.roles else None
         letting_go.pop_all()

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parfocal.devices.serial_stage.board import AXES, AxisName, Board, Steps, Timeouts
+from parfocal.devices.serial_stage.board import Board, Timeouts
 from parfocal.devices.serial_stage.line import SerialLine
+from parfocal.devices.stepped import AXES, AxisName, Steps
 from parfocal.errors import InstrumentError
 
 _STATUS = re.compile(r"<(?P<state>[A-Za-z]+)(?::\d+)?\|(?P<fields>[^<>]*)>")

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
-from parfocal.devices.serial_stage.board import AXES, AxisName, Board, Steps, Timeouts
+from parfocal.devices.serial_stage.board import Board, Timeouts
 from parfocal.devices.serial_stage.line import SerialLine
+from parfocal.devices.stepped import AXES, AxisName, Steps
 from parfocal.errors import InstrumentError
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)"

@@ -6,8 +6,9 @@ import re
 import time
 from collections.abc import Mapping
 
-from parfocal.devices.serial_stage.board import AXES, AxisName, Board, Steps, Timeouts
+from parfocal.devices.serial_stage.board import Board, Timeouts
 from parfocal.devices.serial_stage.line import SerialLine
+from parfocal.devices.stepped import AXES, AxisName, Steps
 from parfocal.errors import InstrumentError
 
 _POSITION = re.compile(r"^\s*(-?\d+)\s+(-?\d+)\s+(-?\d+)\s*$")

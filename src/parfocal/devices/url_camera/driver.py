@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings
 from parfocal.devices.url_camera.mjpeg import StreamCamera
-from parfocal.devices.url_camera.snapshot import SnapshotCamera
+from parfocal.devices.url_camera.snapshot import PictureUrl, SnapshotCamera
 
 
 class UrlCameraSettings(DriverSettings):
@@ -28,9 +29,16 @@ class UrlCameraSettings(DriverSettings):
 
 
 def _open(settings: UrlCameraSettings, asked: Asked) -> Devices:
-    kind = SnapshotCamera if settings.gives == "snapshot" else StreamCamera
-    camera = kind(settings.url, asked.pixel_size_um, settings.stale_frames, settings.timeout_s)
-    return Devices(camera=camera, close=camera.close)
+    stale_frames, timeout_s = settings.stale_frames, settings.timeout_s
+    if settings.gives == "mjpeg":
+        stream = StreamCamera(settings.url, asked.pixel_size_um, stale_frames, timeout_s)
+        return Devices(camera=stream, close=stream.close)
+    with ExitStack() as letting_go:
+        source = PictureUrl(settings.url, timeout_s)
+        letting_go.callback(source.close)
+        camera = SnapshotCamera(source.fetch, source.name, asked.pixel_size_um, stale_frames, timeout_s)
+        letting_go.pop_all()
+    return Devices(camera=camera, close=source.close)
 
 
 DRIVER = Driver(

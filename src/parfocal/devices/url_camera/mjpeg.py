@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 
 import httpx
 
 from parfocal.devices.base import Frame
-from parfocal.devices.url_camera.pictures import decode_picture, http_in_words, without_password
+from parfocal.devices.url_camera.pictures import decode_picture, http_in_words, tells_apart, without_password
 from parfocal.errors import InstrumentError
 
 _LARGEST_BYTES = 64_000_000
@@ -29,12 +30,13 @@ class StreamCamera:
 
     def __init__(self, url: str, pixel_size_um: float, stale_frames: int, timeout_s: float) -> None:
         self._url = url
+        self._name = without_password(url)
         self._pixel_size_um = pixel_size_um
         self._stale_frames = stale_frames
         self._timeout_s = timeout_s
         self._arrival = threading.Condition()
         self._arrived = 0
-        self._newest = b""
+        self._newest = self._taken = b""
         self._failure: InstrumentError | None = None
         self._is_closing = False
         self._thread = self._start()
@@ -59,22 +61,32 @@ class StreamCamera:
         if not self._thread.is_alive():  # broken off since: try once more
             self._failure = None
             self._thread = self._start()
+        until_s = time.monotonic() + self._timeout_s
         with self._arrival:
             wanted = self._arrived + self._stale_frames + 1
-            came = self._arrival.wait_for(
-                lambda: self._arrived >= wanted or self._failure is not None, timeout=self._timeout_s
-            )
-            if self._arrived < wanted and self._failure is not None:
-                raise self._failure
-            if not came:
-                raise InstrumentError(f"{without_password(self._url)}: no picture came in {self._timeout_s:g} s")
-            encoded = self._newest
-        return decode_picture(encoded, without_password(self._url))
+            while True:
+                encoded = self._wait_for(wanted, until_s)
+                frame = decode_picture(encoded, self._name)
+                if encoded != self._taken or not tells_apart(frame):
+                    self._taken = encoded
+                    return frame
+                wanted = self._arrived + 1
 
     def close(self) -> None:
         """End the stream."""
         self._is_closing = True
         self._thread.join(self._timeout_s + 1)
+
+    def _wait_for(self, wanted: int, until_s: float) -> bytes:
+        self._arrival.wait_for(
+            lambda: self._arrived >= wanted or self._failure is not None, timeout=until_s - time.monotonic()
+        )
+        if self._arrived >= wanted:
+            return self._newest
+        if self._failure is not None:
+            raise self._failure
+        what = "only the same picture" if self._newest else "no picture"
+        raise InstrumentError(f"{self._name}: {what} came in {self._timeout_s:g} s")
 
     def _start(self) -> threading.Thread:
         thread = threading.Thread(target=self._read, name="camera-stream", daemon=True)
@@ -92,7 +104,7 @@ class StreamCamera:
                     if self._is_closing:
                         return
                     self._arrive(picture)
-            self._fail(InstrumentError(f"{without_password(self._url)}: the stream has ended"))
+            self._fail(InstrumentError(f"{self._name}: the stream has ended"))
         except httpx.HTTPError as error:
             self._fail(http_in_words(self._url, error))
         except InstrumentError as error:
@@ -100,10 +112,9 @@ class StreamCamera:
 
     def _arrive(self, picture: bytes) -> None:
         with self._arrival:
-            if picture != self._newest:  # a frozen camera repeats itself: that is no arrival
-                self._newest = picture
-                self._arrived += 1
-                self._arrival.notify_all()
+            self._newest = picture
+            self._arrived += 1
+            self._arrival.notify_all()
 
     def _fail(self, failure: InstrumentError) -> None:
         with self._arrival:

@@ -11,6 +11,8 @@ import numpy as np
 from parfocal.devices.base import Frame
 from parfocal.errors import InstrumentError
 
+_PLAIN_SD = 3.0
+
 
 def decode_picture(encoded: bytes, where: str) -> Frame:
     """A picture file (JPEG, PNG, BMP, …) as a frame, uint8 (Y, X, 3), RGB; grey ones become RGB.
@@ -24,6 +26,11 @@ def decode_picture(encoded: bytes, where: str) -> Frame:
     if found is None:
         raise InstrumentError(f"{where}: {len(encoded)} bytes came that are not a picture, {encoded[:20]!r}")
     return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def tells_apart(frame: Frame) -> bool:
+    """Whether a frame shows enough that the next exposure cannot be equal to it: it is neither dark nor white."""
+    return float(frame.std()) > _PLAIN_SD
 
 
 def without_password(url: str) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import httpx
 
 from parfocal.devices.base import Frame
-from parfocal.devices.url_camera.pictures import decode_picture, http_in_words, without_password
+from parfocal.devices.url_camera.pictures import decode_picture, http_in_words, tells_apart, without_password
 from parfocal.errors import InstrumentError
 
 _AGAIN_S = 0.01
 
 
 class SnapshotCamera:
-    """Asks a URL for pictures until one of them was surely exposed after the call.
+    """Asks for pictures until one of them was surely exposed after the call.
 
     Args:
-        url: of a picture.
+        fetch: gets a picture file.
+        name: of where it comes from, for messages.
         pixel_size_um: of a frame's pixel in the specimen plane, in µm.
         stale_frames: how many pictures after the call may still be older ones, which cameras keep ready.
         timeout_s: how long a new picture may take.
@@ -26,18 +28,16 @@ class SnapshotCamera:
         InstrumentError: if no picture comes.
     """
 
-    def __init__(self, url: str, pixel_size_um: float, stale_frames: int, timeout_s: float) -> None:
-        self._url = url
+    def __init__(
+        self, fetch: Callable[[], bytes], name: str, pixel_size_um: float, stale_frames: int, timeout_s: float
+    ) -> None:
+        self._fetch = fetch
+        self._name = name
         self._pixel_size_um = pixel_size_um
         self._stale_frames = stale_frames
         self._timeout_s = timeout_s
-        self._client = httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=True)
         self._last: bytes | None = None
-        try:
-            self._shape = self.snap().shape[:2]
-        except InstrumentError:
-            self.close()
-            raise
+        self._shape = self.snap().shape[:2]
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -55,28 +55,47 @@ class SnapshotCamera:
         picture = self._next(until_s)
         for _ in range(self._stale_frames):
             picture = self._next(until_s)
-        return decode_picture(picture, without_password(self._url))
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._client.close()
+        return decode_picture(picture, self._name)
 
     def _next(self, until_s: float) -> bytes:
-        """A picture that differs from the last one: no two exposures are equal to the last bit."""
-        while (picture := self._fetch()) == self._last:
+        """A picture that differs from the last one: no two exposures that show something are equal to the last bit."""
+        while (picture := self._fetch()) == self._last and tells_apart(decode_picture(picture, self._name)):
             if time.monotonic() > until_s:
                 raise InstrumentError(
-                    f"{without_password(self._url)} gives the same picture again and again for {self._timeout_s:g} s: "
+                    f"{self._name} gives the same picture again and again for {self._timeout_s:g} s: "
                     "the camera is frozen, or this is the address of a file"
                 )
             time.sleep(_AGAIN_S)
         self._last = picture
         return picture
 
-    def _fetch(self) -> bytes:
+
+class PictureUrl:
+    """A URL that gives a picture, over one connection that is kept open.
+
+    Args:
+        url: of a picture.
+        timeout_s: how long an answer may take.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = url
+        self._client = httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=True)
+
+    def fetch(self) -> bytes:
+        """The picture file. Raises InstrumentError if none comes."""
         try:
             response = self._client.get(self._url)
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise http_in_words(self._url, error) from error
         return response.content
+
+    @property
+    def name(self) -> str:
+        """The URL as it can be shown."""
+        return without_password(self._url)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()

@@ -1,16 +1,39 @@
-"""x-y, z and lamp of a board: µm outside, whole steps inside."""
+"""Stages whose motors go in whole steps: µm outside, steps inside."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from parfocal.devices.approach import check_limits
-from parfocal.devices.serial_stage.board import AxisName, Board
-from parfocal.errors import InstrumentError, SettingsError
+from parfocal.errors import SettingsError
+
+AxisName = Literal["x", "y", "z"]
+AXES: tuple[AxisName, ...] = ("x", "y", "z")
+Steps = tuple[int, int, int]
+"""Position of x, y and z in steps of the motors."""
 
 _ROUNDING = 1e-6
+
+
+class Stepper(Protocol):
+    """Three motors, and what drives them."""
+
+    @property
+    def stands(self) -> Steps:
+        """Where they stood when that was last read: after opening, homing and every move."""
+
+    def check_position_known(self) -> None:
+        """Raise InstrumentError if they may stand elsewhere, as after a restart."""
+
+    def move(self, target: Mapping[AxisName, int]) -> None:
+        """Drive the named axes to these steps, and return when they stand there. Raises InstrumentError."""
+
+    def home(self, axes: str) -> None:
+        """Drive to the home switches of these axes at least, and count from there. Raises InstrumentError."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +41,9 @@ class SteppedAxis:
     """An axis that stands at whole steps.
 
     Attributes:
-        name: which of the board's axes.
+        name: which of the motors' axes.
         um_per_step: µm of one step; never negative (directions are declared by `invert`).
-        origin_um: where our 0 µm is in the board's coordinates, in µm.
+        origin_um: where our 0 µm is in the coordinates of the motors, in µm.
         limits_um: (lowest, highest) soft limit in µm.
 
     Raises:
@@ -62,26 +85,26 @@ class SteppedAxis:
         return round((um + self.origin_um) / self.um_per_step)
 
 
-class SerialXY:
-    """An x-y stage on a board. It reports the steps at which the board says that it stands, read back after every move.
+class SteppedXY:
+    """An x-y stage. It reports the steps at which its motors were found, which are read back after every move.
 
     Args:
-        board: homed.
+        motors: homed.
         x: first axis.
         y: second axis.
         settle_s: pause after a move, in s.
     """
 
-    def __init__(self, board: Board, x: SteppedAxis, y: SteppedAxis, settle_s: float) -> None:
-        self._board = board
+    def __init__(self, motors: Stepper, x: SteppedAxis, y: SteppedAxis, settle_s: float) -> None:
+        self._motors = motors
         self._x = x
         self._y = y
         self._settle_s = settle_s
 
     @property
     def position_um(self) -> tuple[float, float]:
-        """Position (x_um, y_um), as the board reported it after the last move."""
-        x, y, _ = self._board.stands
+        """Position (x_um, y_um), read back after the last move."""
+        x, y, _ = self._motors.stands
         return self._x.um(x), self._y.um(y)
 
     @property
@@ -92,39 +115,39 @@ class SerialXY:
     def move_to(self, x_um: float, y_um: float) -> None:
         """Move to the nearest steps and settle. Raises LimitError before any motion, InstrumentError if it fails."""
         target = (self._x.steps(x_um), self._y.steps(y_um))
-        self._board.check_position_known()
-        if target == self._board.stands[:2]:
+        self._motors.check_position_known()
+        if target == self._motors.stands[:2]:
             return
-        self._board.move({"x": target[0], "y": target[1]})
+        self._motors.move({"x": target[0], "y": target[1]})
         time.sleep(self._settle_s)
 
 
-class HomingXY(SerialXY):
+class HomingXY(SteppedXY):
     """The same with home switches."""
 
     def home(self) -> None:
         """Find the zero of x and y again. Raises InstrumentError if a switch is not found."""
-        self._board.home("xy")
+        self._motors.home("xy")
 
 
-class SerialZ:
-    """A z stage on a board. It reports the step at which the board says that it stands, read back after every move.
+class SteppedZ:
+    """A z stage. It reports the step at which its motor was found, which is read back after every move.
 
     Args:
-        board: homed.
+        motors: homed.
         z: its axis.
         settle_s: pause after a move, in s.
     """
 
-    def __init__(self, board: Board, z: SteppedAxis, settle_s: float) -> None:
-        self._board = board
+    def __init__(self, motors: Stepper, z: SteppedAxis, settle_s: float) -> None:
+        self._motors = motors
         self._z = z
         self._settle_s = settle_s
 
     @property
     def position_um(self) -> float:
-        """Position in µm, as the board reported it after the last move."""
-        return self._z.um(self._board.stands[2])
+        """Position in µm, read back after the last move."""
+        return self._z.um(self._motors.stands[2])
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -134,50 +157,16 @@ class SerialZ:
     def move_to(self, z_um: float) -> None:
         """Move to the nearest step and settle. Raises LimitError before any motion, InstrumentError if it fails."""
         target = self._z.steps(z_um)
-        self._board.check_position_known()
-        if target == self._board.stands[2]:
+        self._motors.check_position_known()
+        if target == self._motors.stands[2]:
             return
-        self._board.move({"z": target})
+        self._motors.move({"z": target})
         time.sleep(self._settle_s)
 
 
-class HomingZ(SerialZ):
+class HomingZ(SteppedZ):
     """The same with a home switch, which is away from the objective."""
 
     def home(self) -> None:
         """Find the zero of z again. Raises InstrumentError if the switch is not found."""
-        self._board.home("z")
-
-
-class SerialLamp:
-    """A lamp that two commands of a board switch.
-
-    Args:
-        board: awake.
-        on: command that lights it.
-        off: command that puts it out.
-    """
-
-    def __init__(self, board: Board, on: str, off: str) -> None:
-        self._board = board
-        self._on = on
-        self._off = off
-        self._is_on = False
-
-    @property
-    def is_on(self) -> bool:
-        """What it was told last."""
-        return self._is_on
-
-    def on(self) -> None:
-        """Light it. Raises InstrumentError if the board does not take the command."""
-        self._is_on = True
-        self._board.switch(self._on)
-
-    def off(self) -> None:
-        """Put it out, in any state of the board. Raises InstrumentError if it may still be lit."""
-        try:
-            self._board.put_out(self._off)
-        except InstrumentError as error:
-            raise InstrumentError(f"the lamp may still be lit: {error}") from error
-        self._is_on = False
+        self._motors.home("z")

@@ -1,0 +1,122 @@
+"""Requests to an OpenFlexure server, and actions that are waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+
+from parfocal.devices.url_camera.pictures import http_in_words, without_password
+from parfocal.errors import InstrumentError
+
+_FIRST_POLL_S = 0.002
+_SLOWEST_POLL_S = 0.05
+_UNDER_WAY = ("idle", "pending", "running")
+
+
+class Connection:
+    """A server of either version.
+
+    Args:
+        url: of the server, such as http://microscope.local:5000.
+        timeout_s: how long an answer may take.
+        action_s: how long an action, such as a move, may take.
+    """
+
+    def __init__(self, url: str, timeout_s: float, action_s: float) -> None:
+        self._url = url.rstrip("/") + "/"
+        self._action_s = action_s
+        self._client = httpx.Client(timeout=timeout_s, trust_env=False)
+
+    @property
+    def name(self) -> str:
+        """The URL as it can be shown."""
+        return without_password(self._url).rstrip("/")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was let go of."""
+        return self._client.is_closed
+
+    def has(self, path: str) -> bool:
+        """Whether there is something at a path. Raises InstrumentError if the server cannot be reached."""
+        return self._request("GET", path, None).status_code == httpx.codes.OK
+
+    def read(self, path: str) -> Any:
+        """A value. Raises InstrumentError if it cannot be had."""
+        return self._json(self._checked(self._request("GET", path, None)))
+
+    def bytes_at(self, path: str) -> bytes:
+        """What is at a path, as it is. Raises InstrumentError if it cannot be had."""
+        return self._checked(self._request("GET", path, None)).content
+
+    def act(self, path: str, values: Mapping[str, Any]) -> Any:
+        """Do an action and wait until it is done.
+
+        Returns:
+            Its output.
+
+        Raises:
+            InstrumentError: if it fails, is cancelled by somebody else, or takes too long.
+        """
+        action = self._json(self._checked(self._request("POST", path, values)))
+        until_s, pause_s = time.monotonic() + self._action_s, _FIRST_POLL_S
+        while action.get("status") in _UNDER_WAY:
+            if time.monotonic() > until_s:
+                raise InstrumentError(f"{self.name}: {path} did not end within {self._action_s:g} s")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _SLOWEST_POLL_S)
+            action = self._json(self._checked(self._request("GET", self._place_of(action), None)))
+        if action.get("status") not in ("completed", "success"):
+            raise InstrumentError(f"{self.name}: {path} ended as {action.get('status')!r}{_reason(action)}")
+        return action.get("output")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def _place_of(self, action: Mapping[str, Any]) -> str:
+        links = action.get("links", {})
+        if isinstance(links, Mapping):
+            link = links.get("self", {})
+        else:
+            link = next((one for one in links if one.get("rel") == "self"), {})
+        place = link.get("href") or action.get("href")
+        if not place:
+            raise InstrumentError(f"{self.name}: an action does not say where it can be watched")
+        return str(place)
+
+    def _request(self, method: str, path: str, values: Mapping[str, Any] | None) -> httpx.Response:
+        url = urljoin(self._url, path)
+        try:
+            return self._client.request(method, url, json=values)
+        except httpx.HTTPError as error:
+            raise http_in_words(url, error) from error
+
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        if response.is_success:
+            return response
+        if response.status_code in (httpx.codes.CONFLICT, httpx.codes.LOCKED):
+            raise InstrumentError(f"{self.name} is in use by somebody else: {_detail(response)}")
+        where = without_password(str(response.request.url))
+        raise InstrumentError(f"{where} answers with HTTP {response.status_code}: {_detail(response)}")
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError as error:
+            raise InstrumentError(f"{self.name}: what came from {response.request.url.path} is not JSON") from error
+
+
+def _detail(response: httpx.Response) -> str:
+    return " ".join(response.text.split())[:200] or "without a reason"
+
+
+def _reason(action: Mapping[str, Any]) -> str:
+    log = action.get("log") or []
+    last = log[-1].get("message", "") if log and isinstance(log[-1], Mapping) else ""
+    text = str(last or action.get("output") or "")
+    return f": {' '.join(text.split())[:200]}" if text else ""
