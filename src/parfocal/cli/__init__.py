@@ -11,6 +11,7 @@ from parfocal import __version__
 from parfocal.cli import (
     calibrating,
     collecting,
+    emulating,
     exporting,
     finding,
     importing,
@@ -84,5 +85,6 @@ for _command in (
     serving.serve,
     serving.view,
     serving.account,
+    emulating.microscope,
 ):
     cli.add_command(_command)
