@@ -29,7 +29,10 @@ def measure(instrument, small_toml, **more):
     return measure_adapters(opened, instrument.settings, instrument.predictor(), plan, **more)
 
 
-@pytest.mark.parametrize("name", list(ADAPTERS))
+NAMES = [name if name == "micromanager" else pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_an_adapter_keeps_the_focus_of_the_direct_path(name, instrument, small_toml, network):
     if name == "micromanager":
         pytest.importorskip("pymmcore_plus")

@@ -11,7 +11,7 @@ from parfocal.config import open_microscope
 from parfocal.config.tables import read_instrument_file
 from parfocal.config.writing import instrument_text
 from parfocal.emulators.firmware import Faults
-from parfocal.emulators.serving import EMULATORS, serve
+from parfocal.emulators.serving import serve
 from parfocal.errors import ScanStoppedError
 from parfocal.slide.fields import FieldsFolder
 
@@ -45,14 +45,10 @@ def direct(small_toml, tmp_path_factory):
 
 
 slow = pytest.mark.slow
-INSTRUMENTS = [
-    ("grbl", {}),
-    *(pytest.param(name, {}, marks=slow) for name in EMULATORS if name != "grbl"),
-    pytest.param("openflexure", {"api": "v2"}, marks=slow),
-]
 
 
-@pytest.mark.parametrize(("name", "options"), INSTRUMENTS, ids=str)
+# the other emulators: tests/benchmark/test_adapters.py, without stitching
+@pytest.mark.parametrize(("name", "options"), [("grbl", {}), pytest.param("openflexure", {"api": "v2"}, marks=slow)])
 def test_a_scan_through_it_is_as_well_in_focus_as_without(scan_through, direct, name, options):
     report, microscope = scan_through(name, **options)
     assert report["fields"] == direct["fields"] >= 4

@@ -6,10 +6,11 @@ time that the simulated devices behind it took themselves, in the same run. The 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,10 @@ import numpy as np
 
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
-from parfocal.devices.driver import Asked, Devices, Role
+from parfocal.devices.driver import Asked, Devices, Role, driver_named
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.wall_clock import WallClock
+from parfocal.emulators.serving import EMULATORS, EmulatorName, serve
 from parfocal.errors import SettingsError
 from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
@@ -87,7 +89,23 @@ def through_micromanager(microscope: Microscope) -> Iterator[Microscope]:
         close_session(session)
 
 
-ADAPTERS: dict[str, Through] = {"micromanager": through_micromanager}
+@contextmanager
+def _through_emulator(name: EmulatorName, microscope: Microscope) -> Iterator[Microscope]:
+    with serve(name, microscope, haste=math.inf) as served, ExitStack() as letting_go:
+        asked, reached = asked_of(microscope), microscope
+        for table in served.devices.values():
+            driver = driver_named(table["driver"])
+            settings = driver.settings.model_validate({key: table[key] for key in table.keys() - {"driver", "roles"}})
+            devices = driver.open(settings, replace(asked, roles=asked.roles & driver.roles))
+            letting_go.callback(devices.close)
+            reached = with_devices(reached, devices)
+        yield reached
+
+
+ADAPTERS: dict[str, Through] = {
+    "micromanager": through_micromanager,
+    **{name: partial(_through_emulator, name) for name in EMULATORS},
+}
 """By name; what one needs is imported when it is measured."""
 
 

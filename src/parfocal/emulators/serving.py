@@ -74,7 +74,7 @@ def serve(
         return
     firmware = _FIRMWARES[name](stand, faults)
     with PtyPort(firmware) as port, web_camera(stand) as camera:
-        url = f"{camera.url}/snapshot.bmp"
+        url = f"{camera.url}/snapshot.ppm"
         tables = {"stage": _board_table(name, port.name), "camera": _camera_table(url)}
         yield Served(stand, {"port": port.name, "camera": url}, tables, faults)
 

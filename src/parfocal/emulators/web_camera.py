@@ -107,6 +107,17 @@ class Answering(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
 
+    def answer_without_loss(self, frame: Frame) -> None:
+        """Send a frame as it is, in the format PPM, without a copy of it."""
+        head = f"P6 {frame.shape[1]} {frame.shape[0]} 255\n".encode("ascii")
+        self.send_response(200)
+        self.send_header("Content-Type", "image/x-portable-pixmap")
+        self.send_header("Content-Length", str(len(head) + frame.nbytes))
+        self.end_headers()
+        self.wfile.write(head)
+        self.wfile.write(np.ascontiguousarray(frame).data.cast("B"))
+        self.wfile.flush()
+
     def stream(self, snap: Callable[[], Frame]) -> None:
         """Send pictures one after the other until nobody takes them."""
         self.close_connection = True
@@ -125,22 +136,22 @@ class Answering(BaseHTTPRequestHandler):
 
 
 def encoded(frame: Frame, suffix: str) -> bytes:
-    """A frame as a picture file: .jpg, .png or .bmp."""
+    """A frame as a picture file: .jpg or .png."""
     settings = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
-    done, picture = cv2.imencode(suffix, frame[..., ::-1], settings)
+    done, picture = cv2.imencode(suffix, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), settings)
     if not done:
         raise ValueError(f"no picture can be written as {suffix}")
     return bytes(np.asarray(picture).tobytes())
 
 
 def web_camera(stand: Stand, port: int = 0) -> LoopbackServer:
-    """A camera at `/?action=snapshot` (JPEG), `/?action=stream` (MJPEG) and, without any loss, `/snapshot.bmp`."""
+    """A camera at `/?action=snapshot` (JPEG), `/?action=stream` (MJPEG) and, without any loss, `/snapshot.ppm`."""
 
     class Camera(Answering):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            if parts.path == "/snapshot.bmp":
-                self.answer(encoded(stand.snap(), ".bmp"), "image/bmp")
+            if parts.path == "/snapshot.ppm":
+                self.answer_without_loss(stand.snap())
             elif parts.query == "action=snapshot":
                 self.answer(encoded(stand.snap(), ".jpg"), "image/jpeg")
             elif parts.query == "action=stream":

@@ -16,7 +16,7 @@ from parfocal.emulators.stand import Stand
 from parfocal.emulators.web_camera import LoopbackServer, encoded, web_camera
 from parfocal.errors import InstrumentError
 
-ADDRESSES = {"bmp": "/snapshot.bmp", "jpeg": "/?action=snapshot", "mjpeg": "/?action=stream"}
+ADDRESSES = {"ppm": "/snapshot.ppm", "jpeg": "/?action=snapshot", "mjpeg": "/?action=stream"}
 
 
 def opened(url, **settings):
@@ -58,7 +58,7 @@ def answering(answer):
 
 def pictures(*brightness):
     """Pictures one after the other, the last one again and again."""
-    left = [encoded(np.full((4, 6, 3), (level, 0, 255), np.uint8), ".bmp") for level in brightness]
+    left = [encoded(np.full((4, 6, 3), (level, 0, 255), np.uint8), ".png") for level in brightness]
 
     def answer(request):
         body = left.pop(0) if len(left) > 1 else left[0]
@@ -81,7 +81,7 @@ class TestFreshness:
         microscope.lamp.on()
         stand = Stand(microscope, stale_frames=2)
         with web_camera(stand) as server:
-            devices = opened(server.url + "/snapshot.bmp", stale_frames=2)
+            devices = opened(server.url + "/snapshot.ppm", stale_frames=2)
             lit = devices.camera.snap().mean()
             stand.switch(False)
             assert devices.camera.snap().mean() < 0.2 * lit
@@ -157,7 +157,7 @@ class TestWhatIsWrong:
 
     def test_it_is_gone_in_between_and_comes_back(self, stand):
         with web_camera(stand) as server:
-            devices = opened(server.url + "/snapshot.bmp", timeout_s=0.5)
+            devices = opened(server.url + "/snapshot.ppm", timeout_s=0.5)
             port = int(server.url.rpartition(":")[2])
         with pytest.raises(InstrumentError, match=r"broke off|cannot be reached"):
             devices.camera.snap()

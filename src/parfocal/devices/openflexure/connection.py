@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin
 
-import httpx
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
 
-from parfocal.devices.url_camera.pictures import http_in_words, without_password
+from parfocal.devices.url_camera.pictures import connections, credentials, http_in_words, without_password
 from parfocal.errors import InstrumentError
 
 _FIRST_POLL_S = 0.002
 _SLOWEST_POLL_S = 0.05
+_OK = 200
+_IN_USE = (409, 423)
 _UNDER_WAY = ("idle", "pending", "running")
 
 
@@ -29,7 +33,9 @@ class Connection:
     def __init__(self, url: str, timeout_s: float, action_s: float) -> None:
         self._url = url.rstrip("/") + "/"
         self._action_s = action_s
-        self._client = httpx.Client(timeout=timeout_s, trust_env=False)
+        self._headers = credentials(url)
+        self._connections = connections(timeout_s)
+        self._is_closed = False
 
     @property
     def name(self) -> str:
@@ -39,11 +45,11 @@ class Connection:
     @property
     def is_closed(self) -> bool:
         """Whether it was let go of."""
-        return self._client.is_closed
+        return self._is_closed
 
     def has(self, path: str) -> bool:
         """Whether there is something at a path. Raises InstrumentError if the server cannot be reached."""
-        return self._request("GET", path, None).status_code == httpx.codes.OK
+        return self._request("GET", path, None).status == _OK
 
     def read(self, path: str) -> Any:
         """A value. Raises InstrumentError if it cannot be had."""
@@ -51,7 +57,7 @@ class Connection:
 
     def bytes_at(self, path: str) -> bytes:
         """What is at a path, as it is. Raises InstrumentError if it cannot be had."""
-        return self._checked(self._request("GET", path, None)).content
+        return self._checked(self._request("GET", path, None)).data
 
     def act(self, path: str, values: Mapping[str, Any]) -> Any:
         """Do an action and wait until it is done.
@@ -76,7 +82,8 @@ class Connection:
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._client.close()
+        self._is_closed = True
+        self._connections.clear()
 
     def _place_of(self, action: Mapping[str, Any]) -> str:
         links = action.get("links", {})
@@ -89,30 +96,30 @@ class Connection:
             raise InstrumentError(f"{self.name}: an action does not say where it can be watched")
         return str(place)
 
-    def _request(self, method: str, path: str, values: Mapping[str, Any] | None) -> httpx.Response:
+    def _request(self, method: str, path: str, values: Mapping[str, Any] | None) -> BaseHTTPResponse:
         url = urljoin(self._url, path)
         try:
-            return self._client.request(method, url, json=values)
-        except httpx.HTTPError as error:
+            return self._connections.request(method, url, json=values, headers=self._headers)
+        except HTTPError as error:
             raise http_in_words(url, error) from error
 
-    def _checked(self, response: httpx.Response) -> httpx.Response:
-        if response.is_success:
+    def _checked(self, response: BaseHTTPResponse) -> BaseHTTPResponse:
+        if 200 <= response.status < 300:
             return response
-        if response.status_code in (httpx.codes.CONFLICT, httpx.codes.LOCKED):
+        if response.status in _IN_USE:
             raise InstrumentError(f"{self.name} is in use by somebody else: {_detail(response)}")
-        where = without_password(str(response.request.url))
-        raise InstrumentError(f"{where} answers with HTTP {response.status_code}: {_detail(response)}")
+        where = urljoin(self.name, response.url or "")
+        raise InstrumentError(f"{where} answers with HTTP {response.status}: {_detail(response)}")
 
-    def _json(self, response: httpx.Response) -> Any:
+    def _json(self, response: BaseHTTPResponse) -> Any:
         try:
-            return response.json()
+            return json.loads(response.data)
         except ValueError as error:
-            raise InstrumentError(f"{self.name}: what came from {response.request.url.path} is not JSON") from error
+            raise InstrumentError(f"{self.name}: what came from {response.url} is not JSON") from error
 
 
-def _detail(response: httpx.Response) -> str:
-    return " ".join(response.text.split())[:200] or "without a reason"
+def _detail(response: BaseHTTPResponse) -> str:
+    return " ".join(response.data.decode("utf-8", errors="replace").split())[:200] or "without a reason"
 
 
 def _reason(action: Mapping[str, Any]) -> str:

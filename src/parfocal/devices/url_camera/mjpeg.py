@@ -6,13 +6,22 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-import httpx
+from urllib3.exceptions import HTTPError
 
 from parfocal.devices.base import Frame
-from parfocal.devices.url_camera.pictures import decode_picture, http_in_words, tells_apart, without_password
+from parfocal.devices.url_camera.pictures import (
+    checked,
+    connections,
+    credentials,
+    decode_picture,
+    http_in_words,
+    tells_apart,
+    without_password,
+)
 from parfocal.errors import InstrumentError
 
 _LARGEST_BYTES = 64_000_000
+_CHUNK_BYTES = 65_536
 
 
 class StreamCamera:
@@ -94,21 +103,23 @@ class StreamCamera:
         return thread
 
     def _read(self) -> None:
+        open_ones = connections(self._timeout_s)
         try:
-            with (
-                httpx.Client(timeout=self._timeout_s, trust_env=False, follow_redirects=True) as client,
-                client.stream("GET", self._url) as response,
-            ):
-                response.raise_for_status()
-                for picture in parts_of(response.iter_raw()):
-                    if self._is_closing:
-                        return
-                    self._arrive(picture)
+            response = open_ones.request(
+                "GET", self._url, headers=credentials(self._url), preload_content=False, decode_content=False
+            )
+            checked(self._url, response.status)
+            for picture in parts_of(iter(lambda: response.read1(_CHUNK_BYTES), b"")):
+                if self._is_closing:
+                    return
+                self._arrive(picture)
             self._fail(InstrumentError(f"{self._name}: the stream has ended"))
-        except httpx.HTTPError as error:
+        except HTTPError as error:
             self._fail(http_in_words(self._url, error))
         except InstrumentError as error:
             self._fail(error)
+        finally:
+            open_ones.clear()
 
     def _arrive(self, picture: bytes) -> None:
         with self._arrival:

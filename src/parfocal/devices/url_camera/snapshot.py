@@ -5,10 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import httpx
+from urllib3.exceptions import HTTPError
 
 from parfocal.devices.base import Frame
-from parfocal.devices.url_camera.pictures import decode_picture, http_in_words, tells_apart, without_password
+from parfocal.devices.url_camera.pictures import (
+    checked,
+    connections,
+    credentials,
+    decode_picture,
+    http_in_words,
+    tells_apart,
+    without_password,
+)
 from parfocal.errors import InstrumentError
 
 _AGAIN_S = 0.01
@@ -80,16 +88,17 @@ class PictureUrl:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url
-        self._client = httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=True)
+        self._headers = credentials(url)
+        self._connections = connections(timeout_s)
 
     def fetch(self) -> bytes:
         """The picture file. Raises InstrumentError if none comes."""
         try:
-            response = self._client.get(self._url)
-            response.raise_for_status()
-        except httpx.HTTPError as error:
+            response = self._connections.request("GET", self._url, headers=self._headers)
+        except HTTPError as error:
             raise http_in_words(self._url, error) from error
-        return response.content
+        checked(self._url, response.status)
+        return response.data
 
     @property
     def name(self) -> str:
@@ -98,4 +107,4 @@ class PictureUrl:
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._client.close()
+        self._connections.clear()
