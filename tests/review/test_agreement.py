@@ -72,6 +72,28 @@ def test_the_readers_on_glass(paper):
     figures = between["glass"].to_json()
     assert (figures["concurrences"], figures["n"], figures["percent"]) == (24, 32, 75.0)
     assert figures["wilson95"] == pytest.approx((57.9, 86.7), abs=0.05)
+    assert figures["kappa"] == pytest.approx(0.3962264150943396, abs=1e-9)  # these three by irrCAC, as below
+    assert figures["fleiss_kappa"] == pytest.approx(0.3527180783817952, abs=1e-9)
+    assert figures["gwet_ac1"] == pytest.approx(0.6901664145234493, abs=1e-9)
+
+
+# Kappa and AC1 of these readings, made once by irrCAC 0.4.4 from the same CSV: CAC of the two columns of answers, each
+# the sorted set of organisms, then .conger() and .gwet().
+CHANCE_CORRECTED = {
+    ("1", "automated-40x"): (0.3333333333333333, 0.6490265972031807),
+    ("1", "manual-40x"): (0.324009324009324, 0.6089008766014834),
+    ("1", "manual-100x"): (0.2973568281938324, 0.5672375784297101),
+    ("2", "automated-40x"): (0.7328881469115192, 0.8066465256797583),
+    ("2", "manual-40x"): (0.5923694779116466, 0.7019818938096403),
+    ("2", "manual-100x"): (0.6390041493775933, 0.745985401459854),
+}
+
+
+def test_their_kappas_and_ac1s_are_those_of_irrcac(paper):
+    for row in agreement_with_reference(paper, "glass"):
+        figures = row.to_json()
+        known = CHANCE_CORRECTED[row.reader, row.modality]
+        assert (figures["kappa"], figures["gwet_ac1"]) == pytest.approx(known, rel=0, abs=1e-9)
 
 
 # What counts as what

@@ -77,11 +77,12 @@ def plan_size(
 def slides_for_width(expected: float, half_width: float) -> Need:
     """For a Wilson interval that reaches so far to either side on average, if what is expected is found (per cent)."""
     share, wanted = _share("expected concordance", expected), _share("half width", half_width)
-    for slides in range(1, MOST_SLIDES + 1):
-        low, high = proportion_confint(share * slides, slides, alpha=1 - CONFIDENCE, method="wilson")
-        if (high - low) / 2 <= wanted:
-            return Need(f"a concordance of {expected:g} % within ± {half_width:g} points (95 % interval)", slides)
-    raise SettingsError(f"a half width of {half_width:g} points takes more than {MOST_SLIDES} slides")
+    every = np.arange(1, MOST_SLIDES + 1)
+    low, high = proportion_confint(share * every, every, alpha=1 - CONFIDENCE, method="wilson")
+    enough = every[(high - low) / 2 <= wanted]
+    if not enough.size:
+        raise SettingsError(f"a half width of {half_width:g} points takes more than {MOST_SLIDES} slides")
+    return Need(f"a concordance of {expected:g} % within ± {half_width:g} points (95 % interval)", int(enough[0]))
 
 
 def slides_for_goal(expected: float, goal: float, power: float) -> Need:
