@@ -67,6 +67,7 @@ for _command in (
     scanning.scan,
     scanning.rescan,
     scanning.focus,
+    scanning.verify,
     exporting.stitch,
     scanning.info,
     finding.devices,

@@ -1,4 +1,4 @@
-"""Commands that move a microscope, and what becomes of its fields: scan, focus, stitch, info."""
+"""Commands that move a microscope, and what becomes of its fields: scan, rescan, focus, verify, info."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parfocal.cli.keys import keys_pause
 from parfocal.cli.terminal import Bars, json_option, network_option, show, terminable
 from parfocal.errors import SettingsError
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from parfocal.focus.policies import PolicyName
 
 _MAX_SIDE_MM = 200.0
+_TOLD_BY_FOLDER = (
+    "out", "specimen", "area", "seed", "calibration", "accept_stale", "policy", "everywhere", "overwrite", "slide_id",
+    "label",
+)  # fmt: skip
 POLICIES = ("surface", "pair-then-keep", "paper", "paper-as-printed", "parabola", "stack", "sweep")
 
 
@@ -42,29 +47,35 @@ AREA = _Area()
 
 
 @click.command()
-@click.argument("microscope")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the result; new or empty.")
+@click.argument("microscope", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the result; new or empty.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the scan in this folder instead.")
 @click.option("--specimen", help="Sample's name, or image:PATH (see below).  [default: he-tissue]")
 @click.option("--area", type=AREA, default=(2.0, 2.0), help="Width and height in mm.  [default: 2x2]")
 @network_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @click.option("--calibration", type=click.Path(path_type=Path), help="File of `parfocal calibrate` to go by.")
 @click.option("--accept-stale", is_flag=True, help="Even if the calibration is older than 90 days.")
+@click.option("--accept-changes", is_flag=True, help="Resume even if instrument, settings or slide have changed.")
 @click.option("--policy", type=click.Choice(POLICIES), help="How a field is focused.  [default: surface]")
 @click.option("--everywhere", is_flag=True, help="Visit every field, not only tissue and its border.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier scan in the folder.")
 @click.option("--slide-id", default="", help="What the laboratory calls the slide; exports are pseudonymous.")
 @click.option("--label", type=click.Path(path_type=Path), help="Photograph of the slide's label.")
 @json_option
+@click.pass_context
 def scan(
-    microscope: str,
-    out: Path,
+    context: click.Context,
+    microscope: str | None,
+    out: Path | None,
+    resume: Path | None,
     specimen: str | None,
     area: tuple[float, float],
     network: Path | None,
     seed: int,
     calibration: Path | None,
     accept_stale: bool,
+    accept_changes: bool,
     policy: PolicyName | None,
     everywhere: bool,
     overwrite: bool,
@@ -72,21 +83,25 @@ def scan(
     label: Path | None,
     as_json: bool,
 ) -> None:
-    """Scan a region of a slide into a virtual slide.
+    """Scan a region of a slide into a virtual slide, or go on with a scan that broke off.
 
-    MICROSCOPE is simulated-20x, simulated-40x, paper-40x, or the path of a TOML file. --specimen says what lies under
-    it; specimens of a simulated microscope are he-tissue, blood-smear, gram-smear, marrow, body-fluid, semen, leaves,
-    unstained, and image:PATH with any image, or slide that OpenSlide reads.
+    MICROSCOPE is simulated-20x, simulated-40x, paper-40x, or the path of a TOML file. Specimens of a simulated
+    microscope are he-tissue, blood-smear, gram-smear, marrow, body-fluid, semen, leaves, unstained, and image:PATH with
+    any image, or slide that OpenSlide reads.
 
     Sparse fields are visited first; they show where tissue is and how the slide lies. By the policy `surface` a field
     takes one exposure where its focus is known well enough, more where it is not, and frames in doubt are taken again
     at the end. `paper` is the paper's way, three exposures a field.
 
+    A scan that broke off, by Ctrl-C, a fault or a power failure, goes on with --resume: its folder knows instrument,
+    slide and settings. On a terminal p pauses a scan, the lamp off, and p goes on.
+
     \b
-    Exit codes: 0 finished, 2 bad input, 3 stopped (what was scanned can be stitched).
+    Exit codes: 0 finished, 2 bad input, 3 stopped (what was scanned can be stitched, and the scan resumed).
     \b
     Examples:
       parfocal scan simulated-20x --out my-slide
+      parfocal scan --resume my-slide
       parfocal scan simulated-20x --out smear --specimen blood-smear --area 1x1 --seed 3
       parfocal scan simulated-40x --out sputum --specimen gram-smear --area 1x1 --json
       parfocal scan simulated-20x --out photo --specimen image:tissue.png
@@ -95,30 +110,62 @@ def scan(
     """
     from parfocal import api
 
-    with (
-        terminable(),
-        api.open_microscope(
-            microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale
-        ) as instrument,
-        Bars(quiet=as_json) as bars,
-    ):
-        report = api.scan(
-            instrument,
-            out,
-            area,
-            predictor=instrument.predictor(network),
-            policy=policy,
-            everywhere=everywhere or None,
-            overwrite=overwrite,
-            slide_id=slide_id,
-            label=label,
+    if resume is not None:
+        _refuse_beside_resume(context)
+        _show_scanned(_resume(resume, microscope, network, accept_changes, as_json), resume, as_json)
+        return
+    if microscope is None or out is None:
+        raise click.UsageError("a scan needs MICROSCOPE and --out; to go on with one, --resume FOLDER")
+    with terminable(), keys_pause(quiet=as_json) as switch:
+        instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
+        with instrument, Bars(quiet=as_json) as bars:
+            report = api.scan(
+                instrument,
+                out,
+                area,
+                predictor=instrument.predictor(network),
+                policy=policy,
+                everywhere=everywhere or None,
+                overwrite=overwrite,
+                slide_id=slide_id,
+                label=label,
+                on_progress=bars.scanned,
+                on_stitch=bars.stitched,
+                switch=switch,
+            )
+    _show_scanned(report, out, as_json)
+
+
+def _refuse_beside_resume(context: click.Context) -> None:
+    """What a folder tells itself cannot be told otherwise."""
+    for name in _TOLD_BY_FOLDER:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} does not go with --resume: the folder tells how its scan was begun")
+
+
+def _resume(
+    folder: Path, microscope: str | None, network: Path | None, accept_changes: bool, as_json: bool
+) -> dict[str, Any]:
+    from parfocal import api
+
+    with terminable(), keys_pause(quiet=as_json) as switch, Bars(quiet=as_json) as bars:
+        opened = api.open_again(folder, microscope, network=network) if api.needs_instrument(folder) else None
+        return api.resume(
+            folder,
+            opened,
+            accept_changes=accept_changes,
             on_progress=bars.scanned,
             on_stitch=bars.stitched,
+            switch=switch,
         )
+
+
+def _show_scanned(report: dict[str, Any], folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
-        _show_report(report, out)
+        _show_report(report, folder)
 
 
 @click.command()
@@ -130,6 +177,8 @@ def scan(
 @click.option("--specimen", help="Under a simulated microscope.  [default: he-tissue]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of specimen, errors and noise.")
 @network_option
+@click.option("--calibration", type=click.Path(path_type=Path), help="File of `parfocal calibrate` to go by.")
+@click.option("--accept-stale", is_flag=True, help="Even if the calibration is older than 90 days.")
 @json_option
 def rescan(
     folder: Path,
@@ -138,6 +187,8 @@ def rescan(
     specimen: str | None,
     seed: int,
     network: Path | None,
+    calibration: Path | None,
+    accept_stale: bool,
     as_json: bool,
 ) -> None:
     """Take fields of a finished scan in FOLDER again, and make its slide and report anew.
@@ -152,19 +203,18 @@ def rescan(
     """
     from parfocal import api
 
-    with terminable(), api.open_microscope(microscope, specimen, seed) as instrument, Bars(quiet=as_json) as bars:
-        report = api.rescan(
-            instrument,
-            folder,
-            fields or None,
-            predictor=instrument.predictor(network),
-            on_progress=bars.scanned,
-            on_stitch=bars.stitched,
-        )
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        _show_report(report, folder)
+    with terminable():
+        instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
+        with instrument, Bars(quiet=as_json) as bars:
+            report = api.rescan(
+                instrument,
+                folder,
+                fields or None,
+                predictor=instrument.predictor(network),
+                on_progress=bars.scanned,
+                on_stitch=bars.stitched,
+            )
+    _show_scanned(report, folder, as_json)
 
 
 def _show_report(report: dict[str, Any], out: Path) -> None:
@@ -235,6 +285,28 @@ def focus(
         click.echo(f"{step['purpose']:>6}  z {step['z_um']:8.2f} µm  {what} {step['note']}".rstrip())
     best = "" if result["best_z"] is None else f", best {result['best_z']:g}"
     click.echo(f"{result['verdict']} at {result['final_z']:g}{best}, after {result['images']} images")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+def verify(folder: Path, as_json: bool) -> int:
+    """Look whether a scan's FOLDER holds all that was ever written into it: every line, every frame, byte for byte.
+
+    \b
+    Exit codes: 0 all is well and complete, 2 no scan, 3 something is missing, damaged, or was not taken yet.
+    \b
+    Examples:
+      parfocal verify my-slide
+      parfocal verify my-slide --json
+    """
+    from parfocal import api
+    from parfocal.cli import EXIT_STOPPED
+
+    with terminable(), Bars(quiet=as_json) as bars:
+        verified = api.verify(folder, bars.stitched)
+    show(verified.to_json(), as_json)
+    return 0 if verified.is_well else EXIT_STOPPED
 
 
 @click.command()

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from parfocal.config.assembled import assembled_instrument, assembled_lamp
+from parfocal.config.origin import origin_of
 from parfocal.config.simulated import simulated_instrument
 from parfocal.config.tables import folder_of, read_instrument_file
 from parfocal.devices.base import Lamp, Truth
@@ -21,6 +22,7 @@ from parfocal.errors import SettingsError
 from parfocal.focus.predictor import FocusPredictor
 from parfocal.scan.calibration.record import apply_calibration, check_age, read_calibration
 from parfocal.scan.settings import ScanSettings
+from parfocal.slide.records import Origin
 
 DEFAULT_SPECIMEN = "he-tissue"
 _MAX_SEED = 2**31 - 1
@@ -36,6 +38,7 @@ class Instrument:
         truth: what a simulated instrument knows about itself; None on a real one.
         specimen: what lies under it, in words; empty where nobody said.
         seed: of everything random in it.
+        origin: from what it was opened; None where it cannot be opened again.
         lamp_name: what `open_lamp` takes to reach its lamp from another process; None where it ends with this one.
         close: lets go of its devices, the lamp out first; leaving a `with` block does it.
     """
@@ -46,6 +49,7 @@ class Instrument:
     specimen: str
     seed: int
     lamp_name: str | None = None
+    origin: Origin | None = None
     close: Callable[[], None] = nothing
 
     def __enter__(self) -> Self:
@@ -112,8 +116,10 @@ def open_microscope(
         instrument = Instrument(microscope, settings, truth, specimen, seed, lamp_name)
     else:
         microscope, close = assembled_instrument(file, folder_of(name))
-        instrument = Instrument(microscope, settings, None, specimen or "", seed, name, close)
-    return instrument if calibration is None else _calibrated(instrument, Path(calibration), accept_stale)
+        instrument = Instrument(microscope, settings, None, specimen or "", seed, name, close=close)
+    path = None if calibration is None else Path(calibration)
+    instrument = replace(instrument, origin=origin_of(name, file, instrument.specimen, path))
+    return instrument if path is None else _calibrated(instrument, path, accept_stale)
 
 
 def _calibrated(instrument: Instrument, path: Path, accept_stale: bool) -> Instrument:

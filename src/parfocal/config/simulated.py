@@ -25,7 +25,8 @@ from parfocal.optics.sensor import Sensor
 from parfocal.optics.specimen import Specimen, Topography
 from parfocal.optics.transfer import Illumination
 
-_IMAGE_PREFIX = "image:"
+IMAGE_PREFIX = "image:"
+"""Begins the name of a specimen that is a picture; its path follows."""
 
 
 def specimen_names() -> list[str]:
@@ -85,6 +86,6 @@ def _surface(relief: Topography) -> Callable[[float, float], float]:
 
 
 def _specimen(name: str, pixel_size_um: float, seed: int, relief: Topography) -> Specimen:
-    if name.startswith(_IMAGE_PREFIX):
-        return read_photograph(Path(name.removeprefix(_IMAGE_PREFIX)), pixel_size_um, relief)
+    if name.startswith(IMAGE_PREFIX):
+        return read_photograph(Path(name.removeprefix(IMAGE_PREFIX)), pixel_size_um, relief)
     return make_sample(name, seed, relief, Appearance())

@@ -122,6 +122,7 @@ class FocusPredictor:
     ) -> None:
         if patch_grid is not None and patch_grid < 1:
             raise SettingsError(f"a grid of {patch_grid} patches along each side has none")
+        self.network = network
         self._session, self.contract = open_network(network)
         said = [output.name for output in self._session.get_outputs()]
         self._outputs = [said[0], *(name for name in said[1:] if name == _DOUBT)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from parfocal.errors import SettingsError
 
@@ -43,6 +44,21 @@ class ScanPlan:
     columns: int
     step_um: tuple[float, float]
     overlap: float
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ScanPlan:
+        """What `dataclasses.asdict` made of a plan. Raises KeyError, TypeError or ValueError for other values."""
+        (x_um, y_um), (step_x, step_y) = values["centre_um"], values["step_um"]
+        plan = cls(
+            (float(x_um), float(y_um)),
+            int(values["rows"]),
+            int(values["columns"]),
+            (float(step_x), float(step_y)),
+            float(values["overlap"]),
+        )
+        if min(plan.rows, plan.columns) < 1 or not all(map(math.isfinite, (*plan.centre_um, *plan.step_um))):
+            raise ValueError(f"{plan} is no plan")
+        return plan
 
     def __iter__(self) -> Iterator[PlannedField]:
         """The fields in the order of the visit: even rows towards +x, odd rows back."""

@@ -18,10 +18,9 @@ from parfocal.scan.progress import ScanSummary
 from parfocal.scan.run import ScanRun
 from parfocal.slide.durable import written_aside
 from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.layout import REPORT_FILE
 from parfocal.slide.records import FieldRecord
 from parfocal.slide.stitch import StitchResult
-
-REPORT_FILE = "report.json"
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,12 @@ class TruthLedger:
         x_um, y_um, z_um = record.true_stage_um
         error_um = z_um - self._truth.best_focus_um(x_um, y_um)
         self._of_field[record.index] = FieldTruth(record.index, error_um, self._truth.is_tissue(x_um, y_um))
+
+    def add_missing(self, records: list[FieldRecord]) -> None:
+        """The same for all fields that were not looked up yet: those of an earlier run."""
+        for record in records:
+            if record.index not in self._of_field:
+                self.add(record)
 
     def tissue_coverage(self, plan: ScanPlan) -> float | None:
         """Share of the plan's tissue fields that were visited; None where the plan holds no tissue."""

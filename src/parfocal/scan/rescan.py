@@ -16,12 +16,12 @@ from parfocal.scan.journal import Beat, no_beat
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import OnField, ScanProgress
-from parfocal.scan.report import REPORT_FILE
 from parfocal.scan.run import ScanRun
 from parfocal.scan.scanner import BORDER_SPARE, take_all, told_apart
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.layout import REPORT_FILE
 from parfocal.slide.records import FieldRecord
 
 

@@ -74,7 +74,8 @@ class ScanRun:
         self.knowledge = SlideKnowledge(microscope, settings, eyes, plan, self._policy.follows)
         self._think: Callable[[], None] | None = None
         self._wanted = len(plan)
-        self._lost: tuple[int, ...] = ()
+        self.lost: tuple[int, ...] = ()
+        """Fields of an earlier run whose frame is missing or damaged: they are taken first."""
         self.images = 0
 
     @property
@@ -182,11 +183,17 @@ class ScanRun:
         elif found is not None:
             floor = float(found["difference_floor"])
             self._policy = self._make_policy(replace(self._settings.focus, difference_floor=floor))
-        self._lost = learn_again(self.knowledge, folder, self._plan, self._policy.is_checked, on_record)
+        self.lost = learn_again(self.knowledge, folder, self._plan, self._policy.is_checked, on_record)
 
-    def go_on_from(self, folder: FieldsFolder, sightings: Sequence[Sighting]) -> None:
-        """Count exposures and time on from where a scan broke off; foci that were measured since are learnt."""
-        self.images = max((record.exposures for record in folder.attempts), default=0)
+    def go_on_from(self, folder: FieldsFolder, sightings: Sequence[Sighting], images: int) -> None:
+        """Count exposures and time on from where a scan broke off; foci that were measured since are learnt.
+
+        Args:
+            folder: of the scan.
+            sightings: fields whose focus was measured again.
+            images: exposures that this took.
+        """
+        self.images = max((record.exposures for record in folder.attempts), default=0) + images
         self._began_s = self._microscope.clock.now_s - max((r.taken_s or 0.0 for r in folder.attempts), default=0.0)
         for seen in sightings:
             x_um, y_um, z_um = seen.place_um
@@ -194,7 +201,7 @@ class ScanRun:
 
     def fields(self) -> Iterator[tuple[FieldRecord, Frame]]:
         """Visit and focus: sparse fields, the tissue, then what is in doubt. Yields each field as it is done."""
-        for planned in [planned for planned in self._plan if planned.index in self._lost]:
+        for planned in [planned for planned in self._plan if planned.index in self.lost]:
             yield self._take(planned)
         if not self._settings.everywhere:
             for planned in self.knowledge.tissue.sparse():

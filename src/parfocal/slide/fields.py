@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from parfocal.errors import FileError
 from parfocal.slide.durable import cannot
 from parfocal.slide.label import read_label
 from parfocal.slide.layout import HEADER_FILE, JOURNAL_FILE, LABEL_FILE, RECORDS_FILE
-from parfocal.slide.records import FieldRecord, Frame, read_bytes, read_header, read_records
+from parfocal.slide.records import FieldRecord, Frame, HeaderFile, read_bytes, read_header, read_records
 from parfocal.slide.sealed import is_whole, parsed
 
 Damage = Literal["missing", "corrupt"]
@@ -57,8 +57,15 @@ class FieldsFolder:
         read = read_header(self.path / HEADER_FILE)
         self.header, self.has_seals, self.is_intact = read.header, read.has_seals, read.is_intact
         self.attempts = read_records(self.path / RECORDS_FILE, self.header.scan_id, self.has_seals)
-        latest = {record.index: record for record in self.attempts}
-        self.records = [record for record in self.attempts if latest[record.index] is record]
+        self.records = _latest(self.attempts)
+
+    @classmethod
+    def of_records(cls, path: Path, read: HeaderFile, attempts: list[FieldRecord]) -> Self:
+        """A folder whose header and records were read already."""
+        folder = cls.__new__(cls)
+        folder.path, folder.attempts, folder.records = path, attempts, _latest(attempts)
+        folder.header, folder.has_seals, folder.is_intact = read.header, read.has_seals, read.is_intact
+        return folder
 
     def frame(self, record: FieldRecord) -> Frame:
         """The kept frame of a field: uint8 (Y, X, 3), RGB.
@@ -179,3 +186,9 @@ class FieldsFolder:
         first = [record for record in self.attempts if record.attempt == 1]
         places = [(record.index, record.stage_x_um, record.stage_y_um, record.stage_z_um) for record in first]
         return hashlib.sha256(json.dumps(places).encode()).digest()
+
+
+def _latest(attempts: list[FieldRecord]) -> list[FieldRecord]:
+    """Of each field the last attempt, in the order of acquisition."""
+    latest = {record.index: record for record in attempts}
+    return [record for record in attempts if latest[record.index] is record]

@@ -274,9 +274,11 @@ def _make_room(folder: Path, overwrite: bool) -> None:
     found = sorted(path for path in folder.rglob("*"))
     if not found:
         return
-    if not overwrite:
+    if _never_began(folder, found):
+        pass
+    elif not overwrite:
         raise FileError(f"{folder}: not empty")
-    if not _is_scan(folder):
+    elif not _is_scan(folder):
         raise FileError(f"{folder}: not empty, and not an earlier scan")
     frames = folder / FRAMES_FOLDER
     foreign = [path for path in found if path != frames and not is_own(path.relative_to(folder))]
@@ -287,6 +289,13 @@ def _make_room(folder: Path, overwrite: bool) -> None:
             path.unlink()
     if frames.exists():
         frames.rmdir()
+
+
+def _never_began(folder: Path, found: list[Path]) -> bool:
+    """Whether a folder is empty but for what a scan makes before it has a header: killed then, it has lost nothing."""
+    names = (FRAMES_FOLDER, RECORDS_FILE, JOURNAL_FILE, LABEL_FILE, LABEL_FILE + PART_SUFFIX, HEADER_FILE + PART_SUFFIX)
+    is_ours = folder / FRAMES_FOLDER in found and set(found) <= {folder / name for name in names}
+    return is_ours and not any(path.stat().st_size for path in found if path.name == RECORDS_FILE)
 
 
 def _is_scan(folder: Path) -> bool:

@@ -200,6 +200,7 @@ def _write(folder: Path, tiles: list[_Tile], settings: ImportSettings, progress:
             writer.put(record, frame)
             if progress:
                 progress("tiles", index + 1, len(tiles))
+        writer.note("imported", fields=len(tiles))
 
 
 def _places(along_um: NDArray[np.float64], frame_um: float) -> NDArray[np.int_]:

@@ -18,10 +18,11 @@ REGISTRATION_FILE = "registration.json"
 SEAMS_PICTURE = "seams.png"
 SCORES_FILE = "scores.json"
 LIGHT_FILE = "light.json"
+REPORT_FILE = "report.json"
 RESULT_FILES = (
     "slide.ome.tif",
     "overview.jpg",
-    "report.json",
+    REPORT_FILE,
     "focus.png",
     "quality.html",
     "quality.png",

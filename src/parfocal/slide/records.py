@@ -33,19 +33,23 @@ _LONGEST_ID = 64  # what DICOM's long strings hold
 
 @dataclass(frozen=True)
 class Origin:
-    """From what a scan was opened, so that it can be opened again.
+    """From what a scan was opened, so that it can be opened again, and so that a change is noticed.
 
     Attributes:
-        microscope: the instrument's name, or the path of its TOML file, as it was given.
-        toml: the text of that file.
-        calibration: the text of the calibration that it went by; empty for none.
-        network: path of the network's file, as it was given; empty for the one that comes with Parfocal.
-        network_sha256: of the network's file; empty where the predictor was no file.
+        microscope: the instrument's name, or the absolute path of its TOML file.
+        settings: what that file says, as JSON values.
+        specimen: what was scanned, its image by an absolute path.
+        calibration: absolute path of the calibration that it went by; empty for none.
+        calibration_sha256: of that file.
+        network: absolute path of the network's file; empty where the predictor was no file.
+        network_sha256: of that file.
     """
 
     microscope: str
-    toml: str
+    settings: dict[str, Any]
+    specimen: str
     calibration: str = ""
+    calibration_sha256: str = ""
     network: str = ""
     network_sha256: str = ""
 
@@ -227,11 +231,13 @@ class Lines:
         whole: number from 1 and text of every line up to the last one that is whole.
         end: length in bytes of the file up to there.
         torn: how many lines, or beginnings of one, follow: what was being written when everything stopped.
+        damaged: numbers of the lines before that whose checksum is wrong.
     """
 
     whole: list[tuple[int, bytes]]
     end: int
     torn: int
+    damaged: tuple[int, ...]
 
 
 def read_lines(path: Path, has_seals: bool) -> Lines:
@@ -247,7 +253,8 @@ def read_lines(path: Path, has_seals: bool) -> Lines:
 
     last = next((number for number in range(len(lines), 0, -1) if counts(number)), 0)
     end = min(sum(len(line) + 1 for line in lines[:last]), len(text))
-    return Lines(list(enumerate(lines[:last], 1)), end, len(lines) - last)
+    damaged = tuple(number for number in range(1, last) if has_seals and not is_whole(lines[number - 1]))
+    return Lines(list(enumerate(lines[:last], 1)), end, len(lines) - last, damaged)
 
 
 def read_record(line: bytes, where: str, has_seals: bool) -> FieldRecord:

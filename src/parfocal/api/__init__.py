@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import re
-import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from parfocal import __version__
+from parfocal.api.resuming import Reopened, needs_instrument, open_again, resume, verify
+from parfocal.api.scanning import DEFAULT_AREA_MM, OnStitch, plan_of, rescan, scan
 from parfocal.config import Instrument, open_microscope
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.replay import replay_microscope
 from parfocal.errors import InstrumentError, SettingsError
 from parfocal.focus.controller import FocusResult
 from parfocal.focus.controller import focus_field as _focus_field
-from parfocal.focus.policies import PolicyName
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import initial_focus
 from parfocal.scan.calibration.keep import calibrate_into, default_file
@@ -27,32 +24,18 @@ from parfocal.scan.calibration.progress import silent
 from parfocal.scan.calibration.record import STEP_NAMES, StepName
 from parfocal.scan.collect import Collected, CollectSettings
 from parfocal.scan.collect import collect as _collect
-from parfocal.scan.journal import Beat, no_beat
 from parfocal.scan.pause import ScanSwitch
-from parfocal.scan.pictures import FOCUS_PICTURE, draw_focus
-from parfocal.scan.plan import ScanPlan, plan_scan
-from parfocal.scan.progress import ScanProgress
-from parfocal.scan.report import FieldTruth, TruthLedger, amend_report, build_report, write_report
-from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
-from parfocal.scan.scanner import scan_fields
-from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.label import read_label
 from parfocal.slide.layout import HEADER_FILE
-from parfocal.slide.quality import read_scores, write_scores
 from parfocal.slide.reader import Slide
-from parfocal.slide.records import FieldRecord, FieldsHeader, Verdict
-from parfocal.slide.stitch import stitch
+from parfocal.slide.records import Verdict
 from parfocal.stacks.recorded import read_stack
 from parfocal.supervisor.overseen import overseen
 
-__all__ = ["Instrument", "Slide", "calibrate", "collect", "focus_field", "open_microscope", "rescan", "scan"]
-
-DEFAULT_AREA_MM = (2.0, 2.0)
-
-OnProgress = Callable[[ScanProgress], None]
-OnStitch = Callable[[str, int, int], None]
+__all__ = [
+    "Instrument", "Reopened", "ScanSwitch", "Slide", "calibrate", "collect", "focus_field", "needs_instrument",
+    "open_again", "open_microscope", "rescan", "resume", "scan", "verify",
+]  # fmt: skip
 
 
 def focus_field(instrument: Instrument, pivot_um: float, predictor: Predictor | None = None) -> FocusResult:
@@ -71,181 +54,6 @@ def focus_field(instrument: Instrument, pivot_um: float, predictor: Predictor | 
         microscope = seen.microscope
         z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
         return _focus_field(microscope, z, predictor, pivot_um, settings.focus)
-
-
-def scan(
-    instrument: Instrument,
-    out: Path | str,
-    area_mm: tuple[float, float] = DEFAULT_AREA_MM,
-    *,
-    predictor: Predictor | None = None,
-    policy: PolicyName | None = None,
-    everywhere: bool | None = None,
-    overwrite: bool = False,
-    slide_id: str = "",
-    label: Path | None = None,
-    on_progress: OnProgress | None = None,
-    on_stitch: OnStitch | None = None,
-    switch: ScanSwitch | None = None,
-    beat: Beat = no_beat,
-) -> dict[str, Any]:
-    """Scan an area into a virtual slide.
-
-    Args:
-        instrument: an opened instrument.
-        out: folder for fields, slide, report and pictures.
-        area_mm: (width, height) around the stage's origin, in mm.
-        predictor: defocus from pairs; the instrument's own network if None.
-        policy: how a field is brought into focus (`focus.policies`); as the instrument is set up if None.
-        everywhere: visit every field, not only tissue and its border; as the instrument is set up if None.
-        overwrite: whether an earlier scan in the folder may be replaced.
-        slide_id: what the laboratory calls the slide; it stays in the folder unless an export is told to name it.
-        label: photograph of the slide's label, a picture file.
-        on_progress: called after each field.
-        on_stitch: called while stitching with what, how many are done, how many there are.
-        switch: pauses, continues or ends it from another thread.
-        beat: called at every move and exposure: whoever watches knows that it has not hung.
-
-    Returns:
-        The report, as in `report.json`.
-
-    Raises:
-        SettingsError: if the area does not fit the stage; nothing has moved.
-        FileError: if the label cannot be read, or the folder cannot be written.
-        ScanStoppedError: if the instrument fails or the scan is interrupted; the fields so far can be stitched.
-    """
-    began_s = time.monotonic()
-    instrument = replace(instrument, settings=_scanning(instrument.settings, policy, everywhere))
-    settings, folder = instrument.settings, Path(out)
-    predictor = predictor or instrument.predictor()
-    plan = _plan(instrument, area_mm)
-    ledger = TruthLedger(instrument.truth) if instrument.truth else None
-
-    def on_field(record: FieldRecord, progress: ScanProgress) -> None:
-        if ledger:
-            ledger.add(record)
-        if on_progress:
-            on_progress(progress)
-
-    header = replace(
-        _header(instrument, plan, area_mm),
-        slide_id=slide_id,
-        scan_id=uuid.uuid4().hex,
-        started_at=datetime.datetime.now(datetime.UTC),
-    )
-    photograph = None if label is None else read_label(label)
-    with overseen(instrument) as seen, FieldsWriter(folder, header, overwrite=overwrite, label=photograph) as writer:
-        microscope, truth = seen.microscope, instrument.truth
-        summary = scan_fields(microscope, settings, predictor, plan, writer, on_field, truth, switch=switch, beat=beat)
-    write_scores(folder, {index: seen.out_of_focus for index, seen in summary.judgements.items()})
-    stitched = stitch(folder, on_stitch)
-    fields, truths = FieldsFolder(folder), ledger.fields if ledger else []
-    draw_focus(fields, {truth.index: truth.error_um for truth in truths if truth.is_tissue}, folder / FOCUS_PICTURE)
-    coverage = ledger.tissue_coverage(plan) if ledger else None
-    report = build_report(fields, summary, stitched, truths, time.monotonic() - began_s, coverage)
-    write_report(folder, report)
-    return report
-
-
-def rescan(
-    instrument: Instrument,
-    folder: Path | str,
-    fields: Sequence[int] | None = None,
-    *,
-    predictor: Predictor | None = None,
-    on_progress: OnProgress | None = None,
-    on_stitch: OnStitch | None = None,
-    switch: ScanSwitch | None = None,
-    beat: Beat = no_beat,
-) -> dict[str, Any]:
-    """Take fields of a finished scan again, and make its slide and report anew.
-
-    Args:
-        instrument: the one that scanned, over the same slide, its stage in the same coordinates.
-        folder: of the scan.
-        fields: their numbers; those in doubt if None.
-        predictor: defocus from pairs; the instrument's own network if None.
-        on_progress: called after each field.
-        on_stitch: called while stitching with what, how many are done, how many there are.
-        switch: pauses, continues or ends it from another thread.
-        beat: called at every move and exposure: whoever watches knows that it has not hung.
-
-    Returns:
-        The report, as in `report.json`.
-
-    Raises:
-        SettingsError: if the scan is another instrument's or slide's, or a field is not in it; nothing has moved.
-        FileError: if the folder cannot be read or written.
-        ScanStoppedError: if the instrument fails or the command is interrupted; what was taken is kept.
-    """
-    began_s, began_modelled_s = time.monotonic(), instrument.microscope.clock.now_s
-    path = Path(folder)
-    before = FieldsFolder(path)
-    plan = _plan(instrument, tuple(before.header.settings["area_mm"]))
-    _check_same(instrument, before, plan)
-    report = read_report(before)
-    wanted = fields_in_doubt(before) if fields is None else sorted(set(fields))
-    if not wanted:
-        return report
-
-    def on_field(_: FieldRecord, progress: ScanProgress) -> None:
-        if on_progress:
-            on_progress(progress)
-
-    predictor = predictor or instrument.predictor()
-    with overseen(instrument) as seen:
-        microscope, truth = seen.microscope, instrument.truth
-        run = rescan_fields(
-            microscope, instrument.settings, predictor, plan, before, wanted, on_field, truth,
-            switch=switch, beat=beat,
-        )  # fmt: skip
-    spent_s = microscope.clock.now_s - began_modelled_s
-    judged = {index: seen.out_of_focus for index, seen in run.judgements.items()}
-    write_scores(path, read_scores(path) | judged)
-    stitched, after = stitch(path, on_stitch), FieldsFolder(path)
-    truths = _truths(instrument, after)
-    draw_focus(after, {truth.index: truth.error_um for truth in truths if truth.is_tissue}, path / FOCUS_PICTURE)
-    report = amend_report(report, after, run, stitched, truths, spent_s, time.monotonic() - began_s)
-    write_report(path, report)
-    return report
-
-
-def _check_same(instrument: Instrument, folder: FieldsFolder, plan: ScanPlan) -> None:
-    """Raise unless the folder was scanned by this instrument over this slide."""
-    header = folder.header
-    for what, mine, theirs in (
-        ("instrument", instrument.microscope.name, header.microscope),
-        ("specimen", instrument.specimen, header.specimen),
-        ("seed", instrument.seed, header.seed),
-        ("plan of rows and columns", (plan.rows, plan.columns), (header.rows, header.columns)),
-    ):
-        if mine != theirs:
-            raise SettingsError(f"{folder.path}: its {what} was {theirs!r}, this one's is {mine!r}")
-
-
-def _truths(instrument: Instrument, folder: FieldsFolder) -> list[FieldTruth]:
-    """What a simulated instrument knows of the fields; nothing on a real one."""
-    if instrument.truth is None:
-        return []
-    ledger = TruthLedger(instrument.truth)
-    for record in folder.records:
-        ledger.add(record)
-    return ledger.fields
-
-
-def _plan(instrument: Instrument, area_mm: tuple[float, float]) -> ScanPlan:
-    """The fields that cover an area around the stage's origin."""
-    camera, settings = instrument.microscope.camera, instrument.settings
-    limits_um = _compensated_limits(instrument)
-    return plan_scan(area_mm, camera.frame_shape, camera.pixel_size_um, settings.neighbour_error_um, limits_um)
-
-
-def _scanning(settings: ScanSettings, policy: PolicyName | None, everywhere: bool | None) -> ScanSettings:
-    return replace(
-        settings,
-        policy=settings.policy if policy is None else policy,
-        everywhere=settings.everywhere if everywhere is None else everywhere,
-    )
 
 
 def collect(
@@ -275,7 +83,7 @@ def collect(
         FileError: if the folder holds something else, or cannot be written.
         ScanStoppedError: if it ends early; whole stacks are kept, and the same call goes on.
     """
-    settings, plan = instrument.settings, _plan(instrument, area_mm)
+    settings, plan = instrument.settings, plan_of(instrument, area_mm)
     name = slide_name(instrument) if slide is None else slide
     with overseen(instrument) as seen:
         return _collect(seen.microscope, settings, wanted or CollectSettings(), plan, Path(out), name, on_progress)
@@ -285,33 +93,6 @@ def slide_name(instrument: Instrument) -> str:
     """Name of what lies under an instrument, fit for a file: the specimen's, or its image's, and the seed."""
     specimen = Path(instrument.specimen).stem if ":" in instrument.specimen else instrument.specimen
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{specimen}-{instrument.seed}").strip("-")[-60:].strip("-")
-
-
-def _compensated_limits(instrument: Instrument) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Where the stage can go with room to come from below, in µm."""
-    (x_min, x_max), (y_min, y_max) = instrument.microscope.xy.limits_um
-    back_x, back_y = instrument.settings.xy_backlash_um
-    return (x_min + 2 * back_x, x_max), (y_min + 2 * back_y, y_max)
-
-
-def _header(instrument: Instrument, plan: ScanPlan, area_mm: tuple[float, float]) -> FieldsHeader:
-    microscope, camera = instrument.microscope, instrument.microscope.camera
-    return FieldsHeader(
-        version=__version__,
-        seed=instrument.seed,
-        microscope=microscope.name,
-        specimen=instrument.specimen,
-        pixel_size_um=camera.pixel_size_um,
-        frame_shape=camera.frame_shape,
-        magnification=microscope.objective.magnification,
-        na=microscope.objective.na,
-        immersion_index=microscope.objective.immersion_index,
-        depth_of_field_um=microscope.depth_of_field_um,
-        rows=plan.rows,
-        columns=plan.columns,
-        overlap=plan.overlap,
-        settings={"area_mm": list(area_mm), **instrument.settings.to_json()},
-    )
 
 
 def calibrate(

@@ -1,0 +1,225 @@
+"""A scan that broke off, opened again from what its folder tells, and gone on with; or looked through for damage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from parfocal import __version__
+from parfocal.api.scanning import OnProgress, OnStitch, finish, plan_of, scanning, told, with_network
+from parfocal.config import Instrument, open_microscope
+from parfocal.config.origin import changes
+from parfocal.config.tables import read_instrument_file
+from parfocal.errors import FileError, SettingsError
+from parfocal.focus.predictor import Predictor
+from parfocal.scan.journal import Beat, no_beat
+from parfocal.scan.pause import ScanSwitch
+from parfocal.scan.plan import ScanPlan
+from parfocal.scan.report import TruthLedger
+from parfocal.scan.rescan import read_report
+from parfocal.scan.resume import ended, resume_fields
+from parfocal.scan.whereabouts import home
+from parfocal.slide.disk import check_room
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.layout import REPORT_FILE
+from parfocal.slide.records import FieldsHeader, Origin, digest_of
+from parfocal.slide.verify import Verified, verify_fields
+from parfocal.supervisor.overseen import overseen
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """What a scan is gone on with: the instrument and its predictor. A context manager that lets go of the devices."""
+
+    instrument: Instrument
+    predictor: Predictor
+
+    def __enter__(self) -> Reopened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.instrument.close()
+
+
+def needs_instrument(folder: Path | str) -> bool:
+    """Whether fields of a scan may be missing; where they are not, `resume` needs no instrument.
+
+    Raises:
+        FileError: if the folder holds no scan, or cannot be read.
+    """
+    return ended(FieldsFolder(Path(folder))) is None
+
+
+def open_again(folder: Path | str, name: str | None = None, *, network: Path | None = None) -> Reopened:
+    """Open the instrument that a scan was begun with, from what its folder tells.
+
+    Args:
+        folder: of the scan.
+        name: a built-in instrument's name, or the path of a TOML file; the scan's if None.
+        network: ONNX file; the scan's if None.
+
+    Raises:
+        SettingsError: if the folder does not tell from what its instrument was opened.
+        FileError, InstrumentError: as `open_microscope`.
+    """
+    header = FieldsFolder(Path(folder)).header
+    origin = _origin(header, Path(folder))
+    instrument = open_microscope(
+        name or origin.microscope,
+        origin.specimen or None,
+        header.seed,
+        calibration=origin.calibration or None,
+        accept_stale=True,
+    )
+    told_then = header.settings
+    settings = scanning(instrument.settings, told_then.get("policy"), told_then.get("everywhere"))
+    instrument = replace(instrument, specimen=header.specimen, settings=settings)
+    path = network or (Path(origin.network) if origin.network else None)
+    return Reopened(instrument, instrument.predictor(path))
+
+
+def resume(
+    folder: Path | str,
+    opened: Reopened | None = None,
+    *,
+    accept_changes: bool = False,
+    on_progress: OnProgress | None = None,
+    on_stitch: OnStitch | None = None,
+    switch: ScanSwitch | None = None,
+    beat: Beat = no_beat,
+) -> dict[str, Any]:
+    """Go on with a scan that broke off, in whatever way, and make its slide. Where all is done, nothing is.
+
+    Args:
+        folder: of the scan.
+        opened: instrument and predictor; by `open_again` if None.
+        accept_changes: go on although instrument, settings, network, program or slide are not what they were.
+        on_progress: called after each field.
+        on_stitch: called while reading and stitching with what, how many are done, how many there are.
+        switch: pauses, continues or ends it from another thread.
+        beat: called at every move and exposure: whoever watches knows that it has not hung.
+
+    Returns:
+        The report, as in `report.json`.
+
+    Raises:
+        SettingsError: if something has changed, or the folder does not tell from what it was opened; nothing has moved.
+        FileError: if the folder cannot be read or written.
+        ScanStoppedError: if instrument or disk fail, the slide is another one, or it is interrupted again.
+    """
+    began_s, path = time.monotonic(), Path(folder)
+    fields = FieldsFolder(path)
+    summary = ended(fields)
+    if summary is not None and (path / REPORT_FILE).is_file():
+        return read_report(fields)
+    plan = _plan(fields)
+    if summary is not None:
+        return finish(path, plan, summary, _ledger_without_devices(fields), began_s, on_stitch)
+    with opened or open_again(path) as reopened:
+        instrument, predictor = reopened.instrument, reopened.predictor
+        if not accept_changes:
+            _refuse_changes(fields, plan, instrument, predictor)
+        check_room(path, len(plan) - len(fields.records), fields.header.frame_shape)
+        ledger = TruthLedger(instrument.truth) if instrument.truth else None
+        homed = home(instrument.microscope)
+        with overseen(instrument) as seen:
+            summary = resume_fields(
+                seen.microscope, instrument.settings, predictor, plan, fields, told(ledger, on_progress),
+                instrument.truth, homed=homed, same_slide=not accept_changes, on_record=_records_as(on_stitch),
+                switch=switch, beat=beat,
+            )  # fmt: skip
+        return finish(path, plan, summary, ledger, began_s, on_stitch)
+
+
+def verify(folder: Path | str, on_progress: OnStitch | None = None) -> Verified:
+    """Read every line and every frame of a fields folder, and say what is missing or damaged.
+
+    Raises:
+        FileError: if it is no fields folder, or cannot be read.
+    """
+    return verify_fields(Path(folder), on_progress)
+
+
+def _records_as(on_stitch: OnStitch | None) -> Callable[[int, int], None] | None:
+    return None if on_stitch is None else lambda done, total: on_stitch("reading fields", done, total)
+
+
+def _origin(header: FieldsHeader, folder: Path) -> Origin:
+    if header.origin is None:
+        raise SettingsError(
+            f"{folder}: was scanned by version {header.version}, which did not write down how its instrument was "
+            f"opened; what it holds can be stitched"
+        )
+    return header.origin
+
+
+def _plan(fields: FieldsFolder) -> ScanPlan:
+    try:
+        return ScanPlan.from_json(fields.header.plan)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{fields.path}: the header holds no plan that can be gone on with: {error}") from error
+
+
+def _ledger_without_devices(fields: FieldsFolder) -> TruthLedger | None:
+    """What a simulated instrument knows; a real one is not even opened."""
+    origin = fields.header.origin
+    if origin is None or all(record.true_stage_um is None for record in fields.records):
+        return None
+    if read_instrument_file(origin.microscope).kind != "simulated":
+        return None
+    truth = open_microscope(origin.microscope, origin.specimen, fields.header.seed).truth
+    return None if truth is None else TruthLedger(truth)
+
+
+def _refuse_changes(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument, predictor: Predictor) -> None:
+    """Raise unless everything is as it was when the scan began."""
+    found = _changes(fields, plan, instrument, predictor)
+    if found:
+        raise SettingsError(
+            f"{fields.path}: cannot be gone on with as it began: {'; '.join(found)}. "
+            "Undo that, or accept it with --accept-changes"
+        )
+
+
+def _changes(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument, predictor: Predictor) -> list[str]:
+    header, microscope, camera = fields.header, instrument.microscope, instrument.microscope.camera
+    found = [
+        f"its {what} was {then!r}, and is {now!r}"
+        for what, then, now in (
+            ("instrument", header.microscope, microscope.name),
+            ("version of Parfocal", header.version, __version__),
+            ("specimen", header.specimen, instrument.specimen),
+            ("seed", header.seed, instrument.seed),
+            ("pixel size in µm", header.pixel_size_um, camera.pixel_size_um),
+            ("frame shape", tuple(header.frame_shape), tuple(camera.frame_shape)),
+            ("magnification", header.magnification, microscope.objective.magnification),
+            ("numerical aperture", header.na, microscope.objective.na),
+        )
+        if then != now
+    ]
+    origin = with_network(instrument.origin, predictor)
+    if header.origin is not None and origin is not None:
+        found += changes(header.origin, origin)
+    area_mm = header.settings.get("area_mm", [0, 0])
+    settings = {"area_mm": area_mm, **instrument.settings.to_json()}
+    if not fields.is_intact:
+        found.append("the settings in its header were changed since")
+    elif digest_of(settings) != digest_of(header.settings):
+        found.append(f"the setting {_first_difference(header.settings, settings)} is another")
+    elif plan != plan_of(instrument, (area_mm[0], area_mm[1])):
+        found.append("the plan of its fields would be another")
+    return found
+
+
+def _first_difference(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
+    for name in sorted(then.keys() | now.keys()):
+        one, other = then.get(name), now.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            if digest_of(one) != digest_of(other):
+                return _first_difference(one, other, f"{prefix}{name}.")
+        elif digest_of({"": one}) != digest_of({"": other}):
+            return f"{prefix}{name} ({one!r}, now {other!r})"
+    return prefix.rstrip(".")

@@ -1,0 +1,100 @@
+"""A scan that broke off, gone on with: the stage finds its bearings again, and what is missing is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from parfocal.devices.approach import lamp_lit
+from parfocal.devices.base import Truth
+from parfocal.devices.microscope import Microscope
+from parfocal.errors import FileError
+from parfocal.focus.field import eyes_of
+from parfocal.focus.predictor import Predictor
+from parfocal.focus.search import SweepResult
+from parfocal.scan.journal import Beat, journalled, no_beat
+from parfocal.scan.pause import ScanSwitch
+from parfocal.scan.plan import ScanPlan
+from parfocal.scan.progress import OnField, ScanSummary, sweep_from_json
+from parfocal.scan.run import ScanRun
+from parfocal.scan.scanner import BORDER_SPARE, finish, take_all, told_apart
+from parfocal.scan.settings import ScanSettings
+from parfocal.scan.whereabouts import find_again, shifted
+from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields_writer import FieldsWriter
+
+
+def ended(folder: FieldsFolder) -> ScanSummary | None:
+    """What a scan that came to its end said about itself; None where fields may be missing.
+
+    Raises:
+        FileError: if the journal says that it ended, and not how.
+    """
+    notes = list(folder.notes("ended"))
+    if not notes:
+        return None
+    try:
+        return ScanSummary.from_json(notes[-1]["summary"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{folder.path}: the journal does not tell how the scan ended: {error}") from error
+
+
+def resume_fields(
+    microscope: Microscope,
+    settings: ScanSettings,
+    predictor: Predictor,
+    plan: ScanPlan,
+    folder: FieldsFolder,
+    on_field: OnField,
+    truth: Truth | None = None,
+    *,
+    homed: bool = False,
+    same_slide: bool = True,
+    on_record: Callable[[int, int], None] | None = None,
+    switch: ScanSwitch | None = None,
+    beat: Beat = no_beat,
+) -> ScanSummary:
+    """Take what a scan did not come to. The lamp is off afterwards, whatever happens.
+
+    Up to three fields that were measured are visited: by how much their
+    focus and their pictures have moved is taken out, so that the new fields lie in the coordinates of the old ones.
+    Surface, tissue and kept frames are learnt from the folder; fields whose frame is lost are taken again.
+
+    Args:
+        microscope: the instrument that began.
+        settings: how it focuses: those that it began with.
+        predictor: defocus from pairs of frames.
+        plan: the scan's.
+        folder: the scan.
+        on_field: called after each field.
+        truth: of a simulated instrument; it is only written down.
+        homed: whether stages found their zero again before (`whereabouts.home`); it is only written down.
+        same_slide: whether a slide that looks different is refused.
+        on_record: called with how many records of the folder are learnt, of how many.
+        switch: pauses or ends it between two fields.
+        beat: called at every move and exposure.
+
+    Raises:
+        ScanStoppedError: if no focus is found again, the slide is another one, instrument or disk fail, or it is
+            interrupted; what was taken is kept.
+        FileError: if the folder cannot be read or written.
+    """
+    eyes = eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE)
+    with FieldsWriter.reopen(folder) as writer:
+        done = len(folder.records)
+        with told_apart(lambda: f"while {done} of {len(plan)} fields were looked through", writer):
+            with lamp_lit(microscope.lamp):
+                noted = journalled(microscope, writer, beat)
+                where = find_again(noted, settings, eyes, folder, same_slide=same_slide)
+            run = ScanRun(shifted(microscope, where, settings.limits), settings, eyes, plan, truth, writer, beat)
+            run.recall(folder, on_record)
+        run.go_on_from(folder, where.sightings, where.images)
+        writer.note("resumed", fields=done, homed=homed, lost_frames=list(run.lost), **where.to_json())
+        with told_apart(lambda: f"after {run.fields_done} of {len(plan)} fields", writer), lamp_lit(microscope.lamp):
+            sweep = _first_sweep(folder) or run.find_focus()
+            take_all(run, run.fields(), microscope, writer, on_field, switch, beat)
+            return finish(run.summary(sweep), writer)
+
+
+def _first_sweep(folder: FieldsFolder) -> SweepResult | None:
+    found = next(folder.notes("focus found"), None)
+    return None if found is None else sweep_from_json(found["sweep"])
