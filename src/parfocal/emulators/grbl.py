@@ -86,7 +86,9 @@ class GrblFirmware(Firmware):
             self.say("[MSG:'$H'|'$X' to unlock]")
 
     def _system(self, line: str) -> None:
-        if line == "$H":
+        if self.is_busy:
+            self.acknowledge("error:8")
+        elif line == "$H":
             self.motors.origin_um = (0.0, 0.0, 0.0)
             self._is_locked = False
             self._planned = (0, 0, 0)

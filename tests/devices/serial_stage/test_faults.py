@@ -67,6 +67,18 @@ def test_the_lamp_can_be_opened_alone_and_nothing_moves(switched_on, driver):
 
 
 @each_driver
+def test_the_lamp_can_be_put_out_by_another_program_while_the_stage_still_moves(switched_on, driver):
+    with switched_on(driver, haste=10.0) as emulated:
+        emulated.open(home=False, unlock=True).close() if driver == "grbl" else emulated.open().close()
+        emulated.stand.switch(True)
+        emulated.firmware.queue((4000, 0, 0))
+        lamp = emulated.open(["lamp"])
+        lamp.lamp.off()
+        assert not emulated.instrument.microscope.lamp.is_on
+        lamp.close()
+
+
+@each_driver
 def test_a_board_unplugged_in_mid_move_is_told_of_and_the_lamp_is_off(switched_on, driver):
     with switched_on(driver, haste=5.0) as emulated:
         devices = emulated.open()

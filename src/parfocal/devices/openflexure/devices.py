@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from parfocal.devices.openflexure.versions import Api
 from parfocal.devices.stepped import AXES, AxisName, Steps
-from parfocal.errors import InstrumentError
+from parfocal.errors import DisconnectedError, InstrumentError
 
 
 class ServerMotors:
@@ -29,9 +29,9 @@ class ServerMotors:
         return self._stands
 
     def check_position_known(self) -> None:
-        """Raise InstrumentError if they may stand elsewhere."""
+        """Raise DisconnectedError if they may stand elsewhere."""
         if self._lost:
-            raise InstrumentError(f"{self._lost}; where the stage really is has to be found out: open it again")
+            raise DisconnectedError(f"{self._lost}; where the stage really is has to be found out: open it again")
 
     def move(self, target: Mapping[AxisName, int]) -> None:
         """Drive the named axes to these steps, and return when they stand there. Raises InstrumentError."""
@@ -42,7 +42,7 @@ class ServerMotors:
                 found = self._api.position()
             except InstrumentError as error:
                 self._lost = str(error)
-                raise
+                raise DisconnectedError(self._lost) from error
             wanted = tuple(target.get(axis, stands) for axis, stands in zip(AXES, self._stands, strict=True))
             if found != wanted:
                 self._lost = f"the server's stage stands at {found} steps, it was sent to {wanted}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from parfocal.devices.serial_stage.line import SerialLine
 from parfocal.devices.stepped import AXES, AxisName, Steps
-from parfocal.errors import InstrumentError
+from parfocal.errors import DisconnectedError, InstrumentError
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class Board(ABC):
     @abstractmethod
     def wake(self) -> None:
         """Wait until it answers. Raises InstrumentError if it does not, or speaks another language."""
+
+    @abstractmethod
+    def learn(self) -> None:
+        """Read of its settings what moves need; it may have to stand still for that. Raises InstrumentError."""
 
     @abstractmethod
     def home_if_needed(self) -> None:
@@ -166,14 +170,14 @@ class Board(ABC):
         self._lost = why
         raise self._lost_error()
 
-    def _lost_error(self) -> InstrumentError:
-        return InstrumentError(
+    def _lost_error(self) -> DisconnectedError:
+        return DisconnectedError(
             f"board on {self.port}: {self._lost}; its position is not known any more: open the instrument again, "
             "which homes it, or set its zero where it cannot home"
         )
 
     def check_position_known(self) -> None:
-        """Raise InstrumentError if the board restarted or stopped, so that it does not stand where it says."""
+        """Raise DisconnectedError if the board restarted or stopped, so that it does not stand where it says."""
         if self._lost:
             raise self._lost_error()
 

@@ -179,6 +179,7 @@ def _open(
         lamp = SerialLamp(board, *lamp_commands) if "lamp" in asked.roles else None
         xy, z = None, None
         if asked.roles & {"xy", "z"}:
+            board.learn()
             ready(board)
             board.look()
             x_axis, y_axis, z_axis = _axes(settings, board, um_per_unit)

@@ -29,7 +29,7 @@ _ALARMS = {
 _ERRORS = {
     2: "a number is malformed",
     5: "homing is switched off in the firmware ($22=0)",
-    8: "it is not idle",
+    8: "it does not stand still",
     9: "it is locked by an alarm",
     15: "the target lies outside the firmware's soft limits",
     20: "it does not know the command",
@@ -59,10 +59,16 @@ class GrblBoard(Board):
         self._settings: dict[int, float] = {}
 
     def wake(self) -> None:
-        """Wait until it answers, and read its settings. Raises InstrumentError if it does not."""
+        """Wait until it answers. Raises InstrumentError if it does not."""
         answer = self._wait_for_first_answer("?", lambda line: bool(_STATUS.search(line)), "GRBL 1.1")
         if _parse_status(answer[-1]).state == "Alarm":
             self._restart_alarm()
+
+    def learn(self) -> None:
+        """Wait until it stands still, and read its settings, which it does not tell before. Raises InstrumentError."""
+        until_s = time.monotonic() + self._timeouts.move_s
+        while self._status().state not in ("Idle", "Alarm") and time.monotonic() < until_s:
+            time.sleep(_POLL_S)
         for line in self._command("$$"):
             if found := _SETTING.match(line):
                 self._settings[int(found[1])] = float(found[2])

@@ -8,7 +8,7 @@ import time
 
 import serial
 
-from parfocal.errors import InstrumentError
+from parfocal.errors import DisconnectedError, InstrumentError
 
 _LONGEST_LINE = 1024
 _NUMBER = re.compile(r"\((\d+), '")
@@ -47,7 +47,7 @@ class SerialLine:
             raise InstrumentError(f"serial port {port}: {_in_words(error)}") from error
 
     def send(self, text: str) -> None:
-        """Send characters as they are. Raises InstrumentError if the port is gone."""
+        """Send characters as they are. Raises DisconnectedError if the port is gone."""
         if self.is_gone:
             raise self._gone()
         try:
@@ -59,7 +59,7 @@ class SerialLine:
         """The next line without its end, what is not ASCII replaced; None if none ends within timeout_s.
 
         Raises:
-            InstrumentError: if the port is gone.
+            DisconnectedError: if the port is gone.
         """
         if self.is_gone:
             raise self._gone()
@@ -93,9 +93,9 @@ class SerialLine:
         if len(self._buffer) > _LONGEST_LINE and b"\n" not in self._buffer:
             self._buffer = self._buffer[-_LONGEST_LINE:]  # noise without an end; not kept without bound
 
-    def _gone(self) -> InstrumentError:
+    def _gone(self) -> DisconnectedError:
         self.is_gone = True
-        return InstrumentError(f"serial port {self.port} is gone: was the board unplugged or switched off?")
+        return DisconnectedError(f"serial port {self.port} is gone: was the board unplugged or switched off?")
 
 
 def _in_words(error: Exception) -> str:

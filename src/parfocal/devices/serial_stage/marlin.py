@@ -35,9 +35,12 @@ class MarlinBoard(Board):
         self._steps_per_unit = (0.0, 0.0, 0.0)
 
     def wake(self) -> None:
-        """Wait until it answers, and read its steps per mm. Raises InstrumentError if it does not."""
+        """Wait until it answers. Raises InstrumentError if it does not."""
         self._wait_for_first_answer("M114\n", lambda line: bool(_COUNT.search(line)), "Marlin")
         self._gather(0.2, _is_end)
+
+    def learn(self) -> None:
+        """Read its steps per mm. Raises InstrumentError if it does not tell them."""
         answer = "\n".join(self._command("M503", 5.0))
         found = _STEPS.search(answer)
         if found is None:

@@ -30,8 +30,11 @@ class SangaBoard(Board):
         self._tells_when_moving = False
 
     def wake(self) -> None:
-        """Wait until it answers, and find out how its moves end. Raises InstrumentError if it does not."""
+        """Wait until it answers. Raises InstrumentError if it does not."""
         self._wait_for_first_answer("version\n", _is_greeting, "Sangaboard")
+
+    def learn(self) -> None:
+        """Find out how its moves end."""
         answer = self._ask("blocking_moves false\n", self._timeouts.answer_s, bool)
         self._tells_when_moving = bool(answer and answer[-1].startswith("done"))
 
