@@ -203,6 +203,7 @@ def test_a_file_that_was_changed_after_the_signature_is_refused(tmp_path):
         (lambda values: values.pop("format"), "no report of format 1"),
         (lambda values: values["findings"][0].update(grade="4+"), "findings are not those of its counts"),
         (lambda values: values.pop("slide"), "slide: "),
+        (lambda values: values.update(patient="somebody"), "patient: "),
         (lambda values: values.update(counts=[1]), "counts: "),
         (lambda values: values["form"].update(version="x"), r"form\.version: "),
     ],

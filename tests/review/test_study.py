@@ -209,6 +209,11 @@ def test_a_design_that_cannot_work_is_refused(changes, told):
         dataclasses.replace(paper_design(), **changes)
 
 
+def test_a_key_that_a_design_does_not_have_is_refused():
+    with pytest.raises(SettingsError, match="study: margin"):
+        StudyDesign.from_json({**paper_design().to_json(), "margin": 10})
+
+
 def test_json_that_is_no_design_is_refused():
     with pytest.raises(SettingsError, match="study: slides"):
         StudyDesign.from_json({"name": "x", "slides": 3, "modalities": ["glass"], "readers": ["A"]})

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from parfocal.documents import read_json
 from parfocal.errors import FileError, InputError, SettingsError
@@ -26,6 +26,7 @@ from parfocal.review.report_forms import Item, ReportForm
 from parfocal.slide.durable import written_aside
 
 FORMAT = 1
+_NO_MORE = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Signature:
         at: when, in UTC.
         digest: SHA-256 of the report's content with who and when.
     """
+
+    __pydantic_config__ = _NO_MORE
 
     reader: str
     at: datetime
@@ -62,6 +65,8 @@ class Report:
         reason: why it was amended.
         signature: None for a draft.
     """
+
+    __pydantic_config__ = _NO_MORE
 
     form: ReportForm
     slide: str

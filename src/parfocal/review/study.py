@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from parfocal.errors import InputError, SettingsError
 from parfocal.review.comparisons import checked_margin
@@ -26,6 +26,7 @@ WASH_OUT_DAYS = 14.0
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _CODE_LENGTH = 8
+_NO_MORE = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class StudyDesign:
         form: name of the report form that readers fill in.
         seed: of all that is drawn, random unless given. Whoever knows it can work out the codes: not for readers.
     """
+
+    __pydantic_config__ = _NO_MORE
 
     name: str
     slides: tuple[str, ...]
@@ -122,6 +125,8 @@ class Case:
         label: code that is stuck on the glass; None where there is an image.
     """
 
+    __pydantic_config__ = _NO_MORE
+
     slide: str
     modality: str
     fields: tuple[int, ...] = ()
@@ -141,6 +146,8 @@ class Assignment:
         place: in the reader's order, 0 first.
     """
 
+    __pydantic_config__ = _NO_MORE
+
     code: str
     reader: str
     case: Case
@@ -157,6 +164,8 @@ class Assignment:
 @dataclass(frozen=True)
 class StudyPlan:
     """A design with all that was drawn: to be kept as it is from the start of the study to its end."""
+
+    __pydantic_config__ = _NO_MORE
 
     design: StudyDesign
     assignments: tuple[Assignment, ...]
