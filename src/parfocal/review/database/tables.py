@@ -150,3 +150,154 @@ class AnnotationRow(Base):
     label: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime.datetime]
     changed_at: Mapped[datetime.datetime]
+
+
+class StudyRow(Base):
+    """A blinded study of readers.
+
+    Attributes:
+        id: random, in addresses.
+        name: readers see it.
+        design: `StudyDesign` as JSON values; its readers may change until the study starts.
+        sources: which shelved slide shows a slide of the design in which modality: `{slide: {modality: id}}`.
+        plan: `StudyPlan` as JSON values; None until it starts.
+        fingerprint: of the design, kept at the start; empty before.
+        state: "draft", "running" or "closed".
+        margin_percent: of non-inferiority in percentage points; None where nobody set one. Fixed when it closes.
+        created_by: who made it.
+        created_at: when.
+        started_at: when its plan was drawn.
+        closed_at: when it was unblinded.
+    """
+
+    __tablename__ = "studies"
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    design: Mapped[dict[str, Any]]
+    sources: Mapped[dict[str, Any]]
+    plan: Mapped[dict[str, Any] | None]
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(8))
+    margin_percent: Mapped[float | None]
+    created_by: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime.datetime]
+    started_at: Mapped[datetime.datetime | None]
+    closed_at: Mapped[datetime.datetime | None]
+
+
+class SheetRow(Base):
+    """What somebody fills in about a slide: a reading of a study, or a report that is not signed yet.
+
+    Attributes:
+        id: random, in addresses; tells nothing.
+        study_id: of which study; None for a report.
+        code: of the reading in the study's plan; None for a report.
+        slide_id: what is looked at; None for glass.
+        slide_name: what a report calls it: a code or a pseudonym.
+        label: code that is stuck on the glass; empty where there is an image.
+        reader: name of whose it is.
+        form: `ReportForm` as JSON values.
+        frames: numbers of the fields that are shown, in order.
+        field_area_mm2: true area of one of them; None where that is not known here.
+        um_per_px: of a frame as it is shown.
+        phase: of `reading_state.Phase`.
+        since: when that began.
+        seconds: for which it was open before.
+        submitted_at: when it became final.
+        amends: number of the report that it is a new version of; empty for none.
+        reason: of the amendment.
+    """
+
+    __tablename__ = "sheets"
+    __table_args__ = (Index("sheets_by_reader", "reader"), Index("sheets_by_study", "study_id"))
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    study_id: Mapped[str | None] = mapped_column(String(12), ForeignKey("studies.id"))
+    code: Mapped[str | None] = mapped_column(String(16))
+    slide_id: Mapped[str | None] = mapped_column(String(12), ForeignKey("slides.id"))
+    slide_name: Mapped[str] = mapped_column(String(500))
+    label: Mapped[str] = mapped_column(String(16))
+    reader: Mapped[str] = mapped_column(String(64))
+    form: Mapped[dict[str, Any]]
+    frames: Mapped[list[int]] = mapped_column(JSON)
+    field_area_mm2: Mapped[float | None]
+    um_per_px: Mapped[float | None]
+    phase: Mapped[str] = mapped_column(String(10))
+    since: Mapped[datetime.datetime | None]
+    seconds: Mapped[float]
+    submitted_at: Mapped[datetime.datetime | None]
+    amends: Mapped[str] = mapped_column(String(12))
+    reason: Mapped[str] = mapped_column(String(500))
+
+
+class EntryRow(Base):
+    """One thing that a reader entered on a sheet. The database itself refuses to change or remove one.
+
+    Attributes:
+        sheet_id: on which sheet.
+        key: that the browser made up; the same entry sent twice is kept once.
+        entry: of `sheets.entries`, as JSON values.
+        at: when it was saved.
+    """
+
+    __tablename__ = "entries"
+    __table_args__ = (Index("entries_by_key", "sheet_id", "key", unique=True),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sheet_id: Mapped[str] = mapped_column(ForeignKey("sheets.id"))
+    key: Mapped[str] = mapped_column(String(36))
+    entry: Mapped[dict[str, Any]]
+    at: Mapped[datetime.datetime]
+
+
+class ReportRow(Base):
+    """A signed version of a report. The database itself refuses to change or remove one.
+
+    Attributes:
+        number: of the report, the same in all versions.
+        version: from 1.
+        sheet_id: that it was made from.
+        signed_by: who.
+        signed_at: when.
+        content: `Report.to_json`.
+    """
+
+    __tablename__ = "reports"
+
+    number: Mapped[str] = mapped_column(String(12), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sheet_id: Mapped[str] = mapped_column(ForeignKey("sheets.id"))
+    signed_by: Mapped[str] = mapped_column(String(64))
+    signed_at: Mapped[datetime.datetime]
+    content: Mapped[dict[str, Any]]
+
+
+class RulingRow(Base):
+    """What the study lead found out about a discordance; the latest counts, and none is changed or removed.
+
+    Attributes:
+        study_id: of which study.
+        reader: whose reading.
+        slide: of the design.
+        modality: in which it was read.
+        ruling: of `studies.rulings.Ruling`.
+        field: number of the field where the organism occurs; None for none.
+        note: in their words.
+        ruled_by: who.
+        at: when.
+    """
+
+    __tablename__ = "rulings"
+    __table_args__ = (Index("rulings_by_study", "study_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"))
+    reader: Mapped[str] = mapped_column(String(64))
+    slide: Mapped[str] = mapped_column(String(500))
+    modality: Mapped[str] = mapped_column(String(64))
+    ruling: Mapped[str] = mapped_column(String(24))
+    field: Mapped[int | None]
+    note: Mapped[str] = mapped_column(String(500))
+    ruled_by: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime.datetime]

@@ -1,0 +1,199 @@
+"""Studies in the database: made, started, read, closed. Each step leaves a line in the trail."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from parfocal.errors import InputError, SettingsError
+from parfocal.review.accounts import accounts, trail
+from parfocal.review.accounts.roles import Right, Role
+from parfocal.review.comparisons import checked_margin
+from parfocal.review.database.tables import SheetRow, StudyRow
+from parfocal.review.reading_state import ReadingState, is_complete, next_reading
+from parfocal.review.report_forms import load_form
+from parfocal.review.sheets.frames import FieldFrames, area_mm2, um_per_px
+from parfocal.review.sheets.keeping import keep_state, make_sheet, state_of
+from parfocal.review.studies.catalogue import Sources, fields_of
+from parfocal.review.study import StudyDesign, StudyPlan, plan_study
+
+_LONGEST_NAME = 100
+
+
+def make_study(session: Session, design: StudyDesign, sources: Sources, by: str, address: str = "") -> StudyRow:
+    """Keep a study that has not started: its readers may still change.
+
+    Raises:
+        SettingsError: if its name is too long, or a reader may see what slides are called.
+        FileError: if there is no such report form.
+    """
+    if not 1 <= len(design.name.strip()) <= _LONGEST_NAME:
+        raise SettingsError(f"the name of a study has 1 to {_LONGEST_NAME} characters, not {len(design.name)}")
+    load_form(design.form)
+    _check_readers(session, design.readers)
+    row = StudyRow(
+        id=secrets.token_hex(6),
+        name=design.name,
+        design=design.to_json(),
+        sources={slide: dict(of_slide) for slide, of_slide in sources.items()},
+        plan=None,
+        fingerprint="",
+        state="draft",
+        margin_percent=design.margin_percent,
+        created_by=by,
+        created_at=trail.now(),
+        started_at=None,
+        closed_at=None,
+    )
+    session.add(row)
+    margin = design.margin_percent
+    trail.note(session, by, "study made", row.id, address, slides=len(design.slides), margin_percent=margin)
+    return row
+
+
+def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
+    for name in readers:
+        account = accounts.by_name(session, name)
+        if account is None:
+            raise SettingsError(f"there is no account {name!r}: make one with the role reader")
+        if Right.IDENTIFY in Role(account.role).rights:
+            raise SettingsError(f"{name} is {account.role} and sees what slides are called: a reader must not")
+
+
+def locked_study(session: Session, study_id: str) -> StudyRow | None:
+    """A study that nobody else changes until the transaction ends."""
+    return session.get(StudyRow, study_id, with_for_update=True)
+
+
+def design_of(study: StudyRow) -> StudyDesign:
+    """What was decided."""
+    return StudyDesign.from_json(study.design)
+
+
+def plan_of(study: StudyRow) -> StudyPlan:
+    """What was drawn.
+
+    Raises:
+        InputError: if it has not started.
+    """
+    if study.plan is None:
+        raise InputError("this study has not started")
+    return StudyPlan.from_json(study.plan)
+
+
+def set_readers(session: Session, study: StudyRow, readers: tuple[str, ...], by: str, address: str = "") -> None:
+    """Change who reads, before it starts.
+
+    Raises:
+        SettingsError: if it has started, nobody is left, or a reader may see what slides are called.
+    """
+    if study.state != "draft":
+        raise SettingsError("the study has started: its readers do not change any more")
+    _check_readers(session, readers)
+    study.design = replace(design_of(study), readers=readers).to_json()
+    trail.note(session, by, "study readers", study.id, address, readers=list(readers))
+
+
+def set_margin(session: Session, study: StudyRow, margin_percent: float, by: str, address: str = "") -> None:
+    """Set the margin of non-inferiority, before anybody sees the findings; both values stay in the trail.
+
+    Raises:
+        SettingsError: if the study is closed, or the margin not possible.
+    """
+    if study.state == "closed":
+        raise SettingsError("the study is unblinded: its margin had to be set before")
+    margin = checked_margin(margin_percent)
+    trail.note(session, by, "study margin", study.id, address, before=study.margin_percent, margin_percent=margin)
+    study.margin_percent = margin
+
+
+def start(session: Session, study: StudyRow, frames: FieldFrames, by: str, address: str = "") -> None:
+    """Draw fields, orders and codes, once, and lay out a sheet for every reading.
+
+    Raises:
+        InputError: if it has started, a slide is not there, or it has fewer fields than are to be drawn.
+    """
+    if study.state != "draft":
+        raise InputError("the study has started already")
+    design = replace(design_of(study), margin_percent=study.margin_percent)
+    _check_readers(session, design.readers)
+    plan = plan_study(design, fields_of(study.sources, frames))
+    study.design, study.plan, study.fingerprint = design.to_json(), plan.to_json(), design.fingerprint
+    study.state, study.started_at = "running", trail.now()
+    _lay_out(session, study, plan, frames)
+    trail.note(session, by, "study started", study.id, address, fingerprint=design.fingerprint, seed=design.seed)
+
+
+def _lay_out(session: Session, study: StudyRow, plan: StudyPlan, frames: FieldFrames) -> None:
+    form = load_form(plan.design.form)
+    headers = {
+        shelved: frames.folder(shelved).header for of_slide in study.sources.values() for shelved in of_slide.values()
+    }
+    for one in plan.assignments:
+        shelved = study.sources.get(one.case.slide, {}).get(one.case.modality) if one.case.label is None else None
+        header = None if shelved is None else headers[shelved]
+        make_sheet(
+            session,
+            one.reader,
+            form,
+            one.code,
+            study_id=study.id,
+            code=one.code,
+            slide_id=shelved,
+            label=one.case.label or "",
+            frames=list(one.case.fields),
+            field_area_mm2=None if header is None else area_mm2(header),
+            um_per_px=None if header is None else um_per_px(header),
+        )
+
+
+def sheets_of(session: Session, study: StudyRow, reader: str | None = None) -> list[SheetRow]:
+    """Its readings; of one reader, if named."""
+    query = select(SheetRow).where(SheetRow.study_id == study.id)
+    return list(session.scalars(query if reader is None else query.where(SheetRow.reader == reader)))
+
+
+def states_of(sheets: list[SheetRow]) -> dict[str, ReadingState]:
+    """Where they stand, by code."""
+    return {sheet.code: state_of(sheet) for sheet in sheets if sheet.code is not None}
+
+
+def next_sheet(session: Session, study: StudyRow, reader: str, at: datetime) -> SheetRow | None:
+    """What a reader reads next, open; None where there is nothing, or the wash-out is not over.
+
+    Raises:
+        InputError: if the study is not running.
+    """
+    if study.state != "running":
+        raise InputError("this study is not running")
+    sheets = sheets_of(session, study, reader)
+    found = next_reading(plan_of(study), reader, states_of(sheets), at)
+    if found is None:
+        return None
+    sheet = next(one for one in sheets if one.code == found.code)
+    state = state_of(sheet)
+    if state.phase == "waiting":
+        keep_state(sheet, state.begin(at))
+    elif state.phase == "paused":
+        keep_state(sheet, state.resume(at))
+    return sheet
+
+
+def close(session: Session, study: StudyRow, by: str, address: str = "", *, broken_off: bool = False) -> None:
+    """End the reading for good: from now on it is unblinded.
+
+    Raises:
+        InputError: if it is not running, or readings are left and it is not said that it is broken off.
+    """
+    if study.state != "running":
+        raise InputError("only a study that runs can be closed")
+    complete = is_complete(plan_of(study), states_of(sheets_of(session, study)))
+    if not complete and not broken_off:
+        raise InputError("readings are left: unblinding would spoil them")
+    study.state, study.closed_at = "closed", trail.now()
+    margin = study.margin_percent
+    trail.note(session, by, "study closed", study.id, address, complete=complete, margin_percent=margin)
