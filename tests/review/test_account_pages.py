@@ -225,5 +225,5 @@ def test_every_route_that_changes_something_looks_for_the_token(server):
     browser = server.browser()
     for path, methods in server.app.openapi()["paths"].items():
         for method in set(methods) & {"post", "put", "patch", "delete"}:
-            url = path.format(**dict.fromkeys(["slide_id", "annotation_id", "stack", "study_id"], "0" * 12))
+            url = path.format(**dict.fromkeys(["slide_id", "annotation_id", "stack", "study_id", "sheet_id"], "0" * 12))
             assert browser.request(method.upper(), url, json={}).status_code in (403, 422), (method, path)

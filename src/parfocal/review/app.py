@@ -20,7 +20,19 @@ from parfocal.review.settings import ServeSettings, database_of
 from parfocal.review.shelf.places import LocalPlaces, RemotePlaces, places_at
 from parfocal.review.shelf.shelf import Shelf
 from parfocal.review.shelf.stacks import StackShelf
-from parfocal.review.web import account_pages, annotation_api, instrument_pages, labelling_pages, slide_api, slide_pages
+from parfocal.review.web import (
+    account_pages,
+    agreement_pages,
+    annotation_api,
+    instrument_pages,
+    labelling_pages,
+    report_pages,
+    sheet_api,
+    sheet_pages,
+    slide_api,
+    slide_pages,
+    study_pages,
+)
 from parfocal.review.web.headers import SafeHeaders
 from parfocal.review.web.pages import WEB
 from parfocal.review.web.problems import add_problem_answers
@@ -47,7 +59,19 @@ def make_app(settings: ServeSettings, open_bench: OpenBench | None = None) -> Fa
     app.state.visitors = Visitors(services)
     app.add_middleware(SafeHeaders)
     add_problem_answers(app)
-    for part in (account_pages, slide_api, annotation_api, slide_pages, instrument_pages, labelling_pages):
+    for part in (
+        account_pages,
+        slide_api,
+        annotation_api,
+        slide_pages,
+        instrument_pages,
+        labelling_pages,
+        sheet_api,
+        sheet_pages,
+        report_pages,
+        study_pages,
+        agreement_pages,
+    ):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=WEB / "static"))
     app.mount("/vendor", StaticFiles(directory=WEB / "vendor", check_dir=False))

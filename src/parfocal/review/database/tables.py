@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, Double, ForeignKey, Index, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -29,7 +29,7 @@ class UtcTime(TypeDecorator[datetime.datetime]):
 class Base(DeclarativeBase):
     """Of every table."""
 
-    type_annotation_map = {datetime.datetime: UtcTime, dict[str, Any]: JSON}  # noqa: RUF012
+    type_annotation_map = {datetime.datetime: UtcTime, dict[str, Any]: JSON, float: Double}  # noqa: RUF012
 
 
 class Account(Base):

@@ -61,7 +61,7 @@ def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
         if account is None:
             raise SettingsError(f"there is no account {name!r}: make one with the role reader")
         if Right.IDENTIFY in Role(account.role).rights:
-            raise SettingsError(f"{name} is {account.role} and sees what slides are called: a reader must not")
+            raise SettingsError(f"reader {name} is {account.role} and sees what slides are called: a reader must not")
 
 
 def locked_study(session: Session, study_id: str) -> StudyRow | None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from parfocal.errors import InputError
 from parfocal.review.agreement import Comparison, with_reference
-from parfocal.review.agreement_report import AgreementReport, discordance_json, measure_agreement
+from parfocal.review.agreement_report import RESAMPLES, AgreementReport, discordance_json, measure_agreement
 from parfocal.review.database.tables import ReportRow, RulingRow, SheetRow, StudyRow
 from parfocal.review.findings import answer_of
 from parfocal.review.reading_state import ReadingState, submitted_readings
@@ -81,8 +81,13 @@ def readings_of(session: Session, study: StudyRow) -> tuple[Reading, ...]:
     return submitted_readings(plan_of(study), states)
 
 
-def agreement_of(session: Session, study: StudyRow) -> AgreementReport:
+def agreement_of(session: Session, study: StudyRow, resamples: int = RESAMPLES) -> AgreementReport:
     """How well the readings agree. Of a study that was broken off, those that have a reference reading count.
+
+    Args:
+        session: of a transaction.
+        study: which.
+        resamples: of the bootstrap; 0 leaves it out.
 
     Raises:
         InputError: if it is not closed, has no reference, or nothing can be compared.
@@ -91,7 +96,7 @@ def agreement_of(session: Session, study: StudyRow) -> AgreementReport:
     if reference is None:
         raise InputError("the study has no reference modality to compare with")
     readings = with_reference(readings_of(session, study), reference)
-    return measure_agreement(readings, reference, margin_percent=study.margin_percent)
+    return measure_agreement(readings, reference, margin_percent=study.margin_percent, resamples=resamples)
 
 
 def discordances_of(session: Session, study: StudyRow, report: AgreementReport) -> list[Discordance]:

@@ -12,12 +12,13 @@ from sqlalchemy import select
 from parfocal.review.accounts import trail
 from parfocal.review.accounts.roles import Right
 from parfocal.review.database.tables import AnnotationRow
+from parfocal.review.web.blinding import NOT_WITHHELD
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.services import WithServices
 from parfocal.review.web.slide_api import SlideId
 from parfocal.review.web.visitors import Visitor
 
-router = APIRouter(dependencies=[Depends(meant)], tags=["annotations"])
+router = APIRouter(dependencies=[Depends(meant), NOT_WITHHELD], tags=["annotations"])
 
 _MOST_CORNERS = 5000
 _COLOUR = [31, 111, 235]

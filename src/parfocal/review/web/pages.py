@@ -39,6 +39,8 @@ class Door:
 
 DOORS = [
     Door("Slides", "/", Right.BROWSE),
+    Door("Studies", "/studies", Right.BROWSE),
+    Door("Reports", "/reports", Right.BROWSE),
     Door("Instrument", "/instrument", Right.OPERATE, needs_desk=True),
     Door("Labelling", "/labelling", Right.OPERATE),
     Door("Accounts", "/accounts", Right.ADMINISTER),

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,8 +15,10 @@ from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import Setting
 from parfocal.review.instrument.desk import InstrumentDesk
 from parfocal.review.settings import ServeSettings
+from parfocal.review.sheets.frames import FieldFrames
 from parfocal.review.shelf.shelf import Shelf
 from parfocal.review.shelf.stacks import StackShelf
+from parfocal.review.studies.withheld import Withheld
 
 _SECRET = "form-secret"
 
@@ -39,6 +42,16 @@ class Services:
     secret: bytes
     stacks: StackShelf | None = None
     desk: InstrumentDesk | None = None
+
+    @cached_property
+    def frames(self) -> FieldFrames:
+        """Single fields of slides, as readers see them."""
+        return FieldFrames(self.shelf, int(self.settings.cache_mb * 2**20) // 4)
+
+    @cached_property
+    def withheld(self) -> Withheld:
+        """Slides that readers of running studies must not look at elsewhere."""
+        return Withheld(self.database)
 
     def form_token(self, key: str) -> str:
         """What a form must bring back to be taken for one of ours, for somebody's browser."""

@@ -12,12 +12,13 @@ from pydantic import BaseModel
 from parfocal.errors import SettingsError
 from parfocal.review.accounts.roles import Right
 from parfocal.review.shelf.overlays import overlays
+from parfocal.review.web.blinding import NOT_WITHHELD, visible
 from parfocal.review.web.guards import MAY_BROWSE, Browsing, meant
 from parfocal.review.web.services import WithServices, services_of
 from parfocal.review.web.slide_pages import name_for
 from parfocal.review.web.visitors import Visitor, WithVisitor, somebody, visitors_of
 
-router = APIRouter(dependencies=[Depends(meant)], tags=["slides"])
+router = APIRouter(dependencies=[Depends(meant), NOT_WITHHELD], tags=["slides"])
 
 SlideId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
@@ -106,7 +107,7 @@ def session(visitor: WithVisitor, services: WithServices) -> SessionInfo:
 @router.get("/api/slides")
 def slides(visitor: Browsing, services: WithServices) -> list[SlideName]:
     """All slides."""
-    return [SlideName(id=slide.id, name=name_for(slide, visitor)) for slide in services.shelf.slides()]
+    return [SlideName(id=slide.id, name=name_for(slide, visitor)) for slide in visible(services, visitor)]
 
 
 @router.get("/api/slides/{slide_id}")

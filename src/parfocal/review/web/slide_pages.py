@@ -10,12 +10,13 @@ from fastapi.responses import HTMLResponse, Response
 from parfocal.errors import FileError
 from parfocal.review.accounts.roles import Right
 from parfocal.review.shelf.shelf import Shelf, Shelved, verdicts, version_of
+from parfocal.review.web.blinding import NOT_WITHHELD, visible
 from parfocal.review.web.guards import MAY_BROWSE, Browsing
 from parfocal.review.web.pages import render
 from parfocal.review.web.services import WithServices
 from parfocal.review.web.visitors import Visitor
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(dependencies=[NOT_WITHHELD], include_in_schema=False)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Card:
 @router.get("/")
 def gallery(request: Request, visitor: Browsing, services: WithServices) -> HTMLResponse:
     """All slides."""
-    cards = [_card(services.shelf, slide, visitor) for slide in services.shelf.slides()]
+    cards = [_card(services.shelf, slide, visitor) for slide in visible(services, visitor)]
     return render(request, "gallery.html", visitor, cards=cards)
 
 
@@ -51,7 +52,7 @@ def viewer(
     """One slide, or two side by side."""
     shelf = services.shelf
     shown = [shelf.slide(one) for one in ((slide_id, beside) if beside else (slide_id,))]
-    others = [(one.id, name_for(one, visitor)) for one in shelf.slides() if one.id != slide_id]
+    others = [(one.id, name_for(one, visitor)) for one in visible(services, visitor) if one.id != slide_id]
     return render(
         request,
         "viewer.html",

@@ -1,0 +1,122 @@
+"""Sheets for the page's script: what was entered so far, and every further entry, saved at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, HTTPException, Path
+from pydantic import BaseModel, StringConstraints
+from sqlalchemy.orm import Session
+
+from parfocal.errors import InputError
+from parfocal.review.database.tables import SheetRow, StudyRow
+from parfocal.review.sheets import keeping
+from parfocal.review.sheets.entries import Contents, Entry, Eyepiece, Mark
+from parfocal.review.sheets.frames import HEIGHT, WIDTH
+from parfocal.review.web.guards import Browsing, meant
+from parfocal.review.web.services import WithServices
+from parfocal.review.web.visitors import Visitor
+
+router = APIRouter(dependencies=[Depends(meant)], tags=["sheets"])
+
+SheetId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{8,36}$")]
+
+
+class KeyedMark(BaseModel):
+    """A mark, and the key by which it can be taken back."""
+
+    key: str
+    mark: Mark
+
+
+class TypedCount(BaseModel):
+    """A count without marks."""
+
+    item: str
+    frame: int | None
+    count: int
+
+
+class Progress(BaseModel):
+    """Grades so far by item, and how many fields were looked at."""
+
+    grades: dict[str, str]
+    looked: int
+
+
+class SheetInfo(Progress):
+    """All that was entered. Sizes in px of a frame; every sheet's frames have the same."""
+
+    phase: str
+    frames: int
+    width: int
+    height: int
+    um_per_px: float | None
+    marks: list[KeyedMark]
+    typed: list[TypedCount]
+    answers: dict[str, str]
+    frames_looked_at: list[int]
+    interpretable: bool
+    eyepiece: Eyepiece | None
+
+
+class NewEntry(BaseModel):
+    """One entry; the key is made up by whoever sends it, so that sending it twice saves it once."""
+
+    key: Key
+    entry: Annotated[Entry, Body()]
+
+
+@router.get("/api/sheets/{sheet_id}")
+def sheet(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> SheetInfo:
+    """One's own sheet."""
+    with services.database.reading() as session:
+        row = own(session.get(SheetRow, sheet_id), visitor)
+        told = keeping.contents(session, row.id)
+    return SheetInfo(
+        **_progress(row, told).model_dump(),
+        phase=row.phase,
+        frames=len(row.frames),
+        width=WIDTH,
+        height=HEIGHT,
+        um_per_px=None if row.um_per_px is None else float(f"{row.um_per_px:.3g}"),
+        marks=[KeyedMark(key=key, mark=mark) for key, mark in told.marks.items()],
+        typed=[TypedCount(item=item, frame=frame, count=count) for (item, frame), count in told.typed.items()],
+        answers=dict(told.answers),
+        frames_looked_at=sorted(told.looked),
+        interpretable=told.interpretable,
+        eyepiece=told.eyepiece,
+    )
+
+
+@router.post("/api/sheets/{sheet_id}/entries")
+def enter(sheet_id: SheetId, new: NewEntry, visitor: Browsing, services: WithServices) -> Progress:
+    """Save an entry. It is on disk when this answers."""
+    with services.database.writing() as session:
+        row = own(keeping.locked_sheet(session, sheet_id), visitor)
+        check_running(session, row)
+        keeping.enter(session, row, new.key, new.entry)
+        session.flush()
+        told = keeping.contents(session, row.id)
+    return _progress(row, told)
+
+
+def own(row: SheetRow | None, visitor: Visitor) -> SheetRow:
+    """A sheet that is this visitor's and was begun; any other is not there."""
+    if row is None or row.reader != visitor.name or row.phase == "waiting":
+        raise HTTPException(404, "there is no such sheet")
+    return row
+
+
+def check_running(session: Session, row: SheetRow) -> None:
+    """Raises InputError if the sheet's study was closed."""
+    study = None if row.study_id is None else session.get(StudyRow, row.study_id)
+    if study is not None and study.state != "running":
+        raise InputError("this study is closed")
+
+
+def _progress(row: SheetRow, told: Contents) -> Progress:
+    findings = keeping.report_of(row, told).findings
+    grades = {one.key: f"{one.grade} {one.grade_title}" for one in findings if one.grade is not None}
+    return Progress(grades=grades, looked=len(told.looked))

@@ -1,0 +1,87 @@
+"""The page on which a reader looks at fields and fills in a form; also put aside, gone on with and signed there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from parfocal.errors import InputError
+from parfocal.review.accounts import trail
+from parfocal.review.database.tables import SheetRow, StudyRow
+from parfocal.review.reading_state import ReadingState
+from parfocal.review.sheets import keeping
+from parfocal.review.web.guards import Browsing, meant
+from parfocal.review.web.pages import render
+from parfocal.review.web.services import Services, WithServices
+from parfocal.review.web.sheet_api import SheetId, check_running, own
+from parfocal.review.web.visitors import Visitor, address_of
+
+router = APIRouter(dependencies=[Depends(meant)], include_in_schema=False)
+
+
+@router.get("/sheets/{sheet_id}")
+def sheet_page(request: Request, sheet_id: SheetId, visitor: Browsing, services: WithServices) -> HTMLResponse:
+    """One's own sheet."""
+    return _page(request, sheet_id, visitor, services)
+
+
+def _page(
+    request: Request, sheet_id: str, visitor: Visitor, services: Services, problem: str = "", status: int = 200
+) -> HTMLResponse:
+    with services.database.reading() as session:
+        row = own(session.get(SheetRow, sheet_id), visitor)
+        study = None if row.study_id is None else session.get(StudyRow, row.study_id)
+    template = "sheet.html" if row.phase == "open" else "sheet_resting.html"
+    values = {"sheet": row, "study": study, "form": keeping.form_of(row), "problem": problem}
+    return render(request, template, visitor, status=status, **values)
+
+
+@router.get("/sheets/{sheet_id}/frames/{number}.jpg")
+def frame(sheet_id: SheetId, number: int, visitor: Browsing, services: WithServices) -> Response:
+    """A field; which one it is, is not told, nor by a tag of its content."""
+    with services.database.reading() as session:
+        row = own(session.get(SheetRow, sheet_id), visitor)
+        check_running(session, row)
+    if row.phase != "open" or row.slide_id is None or not 0 <= number < len(row.frames):
+        raise HTTPException(404, "there is no such field")
+    return Response(services.frames.frame(row.slide_id, row.frames[number]), media_type="image/jpeg")
+
+
+@router.post("/sheets/{sheet_id}/pause")
+def pause(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Response:
+    """Put a sheet aside."""
+    _change(sheet_id, visitor, services, lambda state: state.pause(trail.now()))
+    return RedirectResponse(f"/sheets/{sheet_id}", 303)
+
+
+@router.post("/sheets/{sheet_id}/continue")
+def go_on(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Response:
+    """Go on with a sheet."""
+    _change(sheet_id, visitor, services, lambda state: state.resume(trail.now()))
+    return RedirectResponse(f"/sheets/{sheet_id}", 303)
+
+
+@router.post("/sheets/{sheet_id}/submit")
+def submit(request: Request, sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Response:
+    """Sign a sheet: from now on it is final."""
+    try:
+        with services.database.writing() as session:
+            row = own(keeping.locked_sheet(session, sheet_id), visitor)
+            check_running(session, row)
+            signed = keeping.submit(session, row)
+            digest = "" if signed.signature is None else signed.signature.digest
+            what = "report signed" if row.study_id is None else "reading submitted"
+            trail.note(session, visitor.name, what, row.id, address_of(request), version=signed.version, sha256=digest)
+            where = f"/studies?done={row.study_id}" if row.study_id else f"/reports/{signed.number}"
+    except InputError as error:
+        return _page(request, sheet_id, visitor, services, str(error), 422)
+    return RedirectResponse(where, 303)
+
+
+def _change(sheet_id: str, visitor: Visitor, services: Services, step: Callable[[ReadingState], ReadingState]) -> None:
+    with services.database.writing() as session:
+        row = own(keeping.locked_sheet(session, sheet_id), visitor)
+        check_running(session, row)
+        keeping.keep_state(row, step(keeping.state_of(row)))

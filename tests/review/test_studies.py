@@ -1,0 +1,432 @@
+"""A blinded study from its design to the agreement of its readers."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from reviewing import Server, post
+from sqlalchemy import select, text
+from sqlalchemy.exc import DatabaseError
+from studying import FIELDS, MODALITIES, READERS, SLIDES, Study, new_key, write_slides
+
+from parfocal.review.accounts.roles import Role
+from parfocal.review.accounts.trail import now
+from parfocal.review.database.tables import EntryRow, RulingRow, SheetRow, TrailEntry
+from parfocal.review.settings import ServeSettings
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("to read")
+    write_slides(folder)
+    return folder
+
+
+@pytest.fixture
+def study_server(served, database_url):
+    return Server(ServeSettings(str(served), database_url))
+
+
+@pytest.fixture
+def study(study_server):
+    return Study(study_server)
+
+
+def found(reader, slide, modality):
+    """Raj misses the bacilli of the second slide in photographs, and mia finds yeast where glass shows none."""
+    counts = {"gpc_clusters": 40, "gnb": 3} if slide == SLIDES[1] else {"gpc_pairs": 2}
+    if (reader, slide, modality) == ("raj", SLIDES[1], "manual-100x"):
+        counts.pop("gnb")
+    if (reader, slide, modality) == ("mia", SLIDES[2], "automated-40x"):
+        counts["yeast"] = 1
+    return counts
+
+
+@pytest.fixture(scope="module")
+def closed(served, tmp_path_factory):
+    """A study that both readers have read and that is unblinded."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('closed') / 'review.sqlite'}"
+    study = Study(Server(ServeSettings(str(served), url)))
+    study.read_all(found)
+    study.send("margin", margin="15")
+    study.send("margin", margin="10")
+    answer = study.send("close")
+    assert answer.status_code == 303, answer.text
+    return study
+
+
+@pytest.fixture(scope="module")
+def figures(closed):
+    return closed.lead.get(f"{closed.path}/agreement.json").json()
+
+
+def trail_of(study, action):
+    with study.server.services.database.reading() as session:
+        return list(session.scalars(select(TrailEntry).where(TrailEntry.action == action)))
+
+
+def test_a_study_leads_from_its_design_to_the_agreement(closed, figures):
+    assert figures["margin"] == 10
+    assert figures["readers"]["raj"]["manual-100x"]["concurrences"] == 2
+    assert figures["readers"]["raj"]["automated-40x"]["concurrences"] == 3
+    mia = figures["readers"]["mia"]["automated-40x"]
+    assert (mia["concurrences"], mia["surpassed"], mia["strict"]["concurrences"]) == (3, 1, 2)
+    assert figures["between_readers"]["glass"]["concurrences"] == 3
+    page = closed.lead.get(f"{closed.path}/agreement").text
+    assert "not found in manual-100x: gram-negative bacilli" in page
+    assert "10 percentage points" in page
+    assert b"<svg" in closed.lead.get(f"{closed.path}/agreement.svg").content
+    assert closed.lead.get(f"{closed.path}/agreement.html").text.startswith("<!DOCTYPE html>")
+
+
+def test_the_readings_are_the_table_that_the_command_line_measures(closed, figures, parfocal, tmp_path):
+    (tmp_path / "readings.csv").write_text(closed.lead.get(f"{closed.path}/readings.csv").text, encoding="utf-8")
+    code, out, _ = parfocal("study", "agreement", tmp_path / "readings.csv", "--margin", "10", "--json")
+    assert code == 0
+    measured = json.loads(out)
+    assert {key: figures[key] for key in measured if key != "discordances"} == {
+        key: value for key, value in measured.items() if key != "discordances"
+    }
+    rows = list(csv.DictReader(io.StringIO(closed.lead.get(f"{closed.path}/agreement.csv").text)))
+    assert [(row["reader"], row["modality"]) for row in rows] == [
+        (name, how) for name in sorted(READERS) for how in MODALITIES
+    ]
+
+
+def test_grades_of_the_counts_are_part_of_the_readings(closed):
+    rows = list(csv.DictReader(io.StringIO(closed.lead.get(f"{closed.path}/readings.csv").text)))
+    (row,) = (one for one in rows if (one["reader"], one["slide"], one["modality"]) == ("mia", SLIDES[1], "glass"))
+    assert row["organisms"] == "gram-negative bacilli=1+; gram-positive cocci=2+"
+
+
+def test_each_reader_reads_every_slide_in_every_way_and_no_slide_twice_before_all_were_read_once(study):
+    for reader in READERS:
+        order = []
+        while sheet_id := study.begin(reader):
+            order.append(study.case(sheet_id))
+            study.read(reader, sheet_id)
+        assert sorted(order) == sorted((slide, how) for slide in SLIDES for how in ("glass", *MODALITIES))
+        assert {slide for slide, _ in order[:3]} == set(SLIDES)
+
+
+def test_random_fields_are_drawn_of_those_that_are_not_empty(study):
+    with study.server.services.database.reading() as session:
+        sheets = list(session.scalars(select(SheetRow).where(SheetRow.slide_id.is_not(None))))
+    assert {len(sheet.frames) for sheet in sheets} == {FIELDS}
+    assert all(set(sheet.frames) <= {0, 1, 2} for sheet in sheets)
+
+
+# Setting up
+
+
+def test_nothing_is_drawn_before_the_start_and_nothing_changes_after_it(study_server):
+    study = Study(study_server, start=False)
+    assert study.row.plan is None
+    assert study.send("readers", remove="mia").status_code == 303
+    assert "mia" in study.lead.get(study.path).text  # may be added again
+    assert study.send("readers", add="mia").status_code == 303
+    assert study.send("start").status_code == 303
+    fingerprint = study.row.fingerprint
+    assert study.send("readers", remove="mia").status_code == 422
+    assert study.send("start").status_code == 422
+    assert study.row.fingerprint == fingerprint
+    assert trail_of(study, "study started")[0].detail["fingerprint"] == fingerprint
+
+
+def test_somebody_who_sees_what_slides_are_called_cannot_be_a_reader(study_server):
+    study = Study(study_server, reader=["lena"])
+    assert study.answer.status_code == 422
+    assert "lena is study-lead and sees what slides are called" in study.answer.text
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"fields_per_slide": "4"}, "4 fields are to be drawn"),
+        ({"name": ""}, "1 to 100 characters"),
+        ({"wash_out_days": "-1"}, "wash-out"),
+        ({"margin": "200"}, "margin"),
+        ({"reader": []}, "needs readers"),
+        ({"reader": ["nobody"]}, "no account"),
+        ({"seed": "x"}, "not a number"),
+        ({"show": []}, "needs slides"),
+        ({"form": "no"}, "no form"),
+    ],
+)
+def test_an_impossible_design_is_refused_with_its_reason_and_what_was_typed_stays(study_server, more, told):
+    study = Study(study_server, start=False, **{"name": "Pilot <3", **more})
+    answer = study.answer if not study.id else study.send("start")
+    assert answer.status_code == 422
+    assert told in answer.text
+    if not study.id and more.get("name") != "":
+        assert "Pilot &lt;3" in answer.text
+
+
+def test_two_images_of_one_slide_in_one_modality_are_refused(study_server):
+    page_values = {}
+    study = Study(study_server, start=False)
+    with study.server.services.database.reading():
+        for of_slide in study.row.sources.values():
+            page_values |= {f"modality-{shelved}": "same" for shelved in of_slide.values()}
+    again = study.lead.post(
+        "/studies",
+        data={
+            "form_token": study.lead.headers["x-form-token"],
+            "name": "Again",
+            "form": "gram",
+            "show": [name.partition("-")[2] for name in page_values],
+            "reader": list(READERS),
+            "fields_per_slide": "2",
+            "wash_out_days": "0",
+            "repeats": "0",
+            **page_values,
+            **{name.replace("modality", "slide"): "one" for name in page_values},
+        },
+    )
+    assert again.status_code == 422
+    assert "Two slides are said to be one in same" in again.text
+
+
+def test_codes_for_the_glass_are_printed_and_are_what_readers_are_told(study):
+    page = study.lead.get(f"{study.path}/codes").text
+    with study.server.services.database.reading() as session:
+        glass = list(session.scalars(select(SheetRow).where(SheetRow.label != "")))
+    assert {sheet.reader for sheet in glass} == set(READERS)
+    assert len({sheet.label for sheet in glass}) == len(SLIDES)
+    for sheet in glass:
+        assert sheet.label in page
+    while sheet_id := study.begin("raj"):
+        if study.case(sheet_id)[1] == "glass":
+            assert study.sheet(sheet_id).label in study.readers["raj"].get(f"/sheets/{sheet_id}").text
+            break
+        study.read("raj", sheet_id)
+
+
+# Reading
+
+
+def test_a_wash_out_has_to_pass_before_the_same_slide_is_read_again(study_server):
+    study = Study(study_server, wash_out_days=14)
+    for _ in SLIDES:
+        study.read("raj", study.begin("raj"))
+    assert study.begin("raj") == ""
+    page = study.readers["raj"].get("/studies").text
+    assert f"can begin on {(now() + timedelta(days=15)).date()}" in page
+    assert "Begin the next reading" not in page
+    with study.server.services.database.writing() as session:
+        for sheet in session.scalars(select(SheetRow).where(SheetRow.submitted_at.is_not(None))):
+            sheet.submitted_at -= timedelta(days=14)
+    assert study.begin("raj") != ""
+
+
+def test_a_reading_is_paused_continued_and_the_time_counts_only_while_it_is_open(study):
+    raj, sheet_id = study.readers["raj"], study.begin("raj")
+    assert raj.post(f"/sheets/{sheet_id}/pause").status_code == 303
+    page = raj.get(f"/sheets/{sheet_id}").text
+    assert "This is paused" in page
+    assert raj.get(f"/sheets/{sheet_id}/frames/0.jpg").status_code == 404
+    study.enter("raj", sheet_id, status=422, what="interpretable", told=False)
+    with study.server.services.database.writing() as session:
+        session.get(SheetRow, sheet_id).since -= timedelta(hours=1)
+    assert study.begin("raj") == sheet_id  # goes on with it
+    assert study.sheet(sheet_id).seconds < 60
+    assert raj.post(f"/sheets/{sheet_id}/continue").status_code == 422
+
+
+def test_who_cannot_tell_need_not_look_at_every_field(study):
+    sheet_id = study.begin("raj")
+    study.enter("raj", sheet_id, what="interpretable", told=False)
+    assert study.submit("raj", sheet_id).status_code == 303
+    study.send("close", broken_off="true")
+    row = next(csv.DictReader(io.StringIO(study.lead.get(f"{study.path}/readings.csv").text)))
+    assert row["organisms"] == "non-interpretable"
+
+
+def test_every_field_has_to_be_looked_at_before_a_reading_is_submitted(study):
+    while study.case(sheet_id := study.begin("raj"))[1] == "glass":
+        study.read("raj", sheet_id)
+    answer = study.submit("raj", sheet_id)
+    assert answer.status_code == 422
+    assert "2 of 2 fields were not looked at yet" in answer.text
+
+
+def test_slides_are_read_twice_where_the_design_says_so(study_server):
+    study = Study(study_server, repeats="1")
+    again = [one["case"]["slide"] for one in study.row.plan["assignments"] if one["repeat"] == 2]
+    assert len(again) == len(READERS) * 3
+    with study.server.services.database.reading() as session:
+        assert len(list(session.scalars(select(SheetRow)))) == len(READERS) * (len(SLIDES) + 1) * 3
+
+
+# What was entered is kept
+
+
+def test_every_entry_is_kept_at_once_and_outlives_the_server(study):
+    sheet_id = study.begin("raj")
+    while study.case(sheet_id)[1] == "glass":
+        study.read("raj", sheet_id)
+        sheet_id = study.begin("raj")
+    kept = new_key()
+    study.enter("raj", sheet_id, kept, what="mark", item="gnb", frame=1, x=0.25, y=0.5)
+    study.enter("raj", sheet_id, what="typed", item="gnb", frame=0, count=7)
+    study.enter("raj", sheet_id, what="answered", item="comment", words="thin")
+    again = study.server.restarted()
+    browser = again.browser()
+    told = browser.get(f"/api/sheets/{sheet_id}", cookies=dict(study.readers["raj"].cookies)).json()
+    mark = {"what": "mark", "item": "gnb", "frame": 1, "x": 0.25, "y": 0.5}
+    assert told["marks"] == [{"key": kept, "mark": mark}]
+    assert told["typed"] == [{"item": "gnb", "frame": 0, "count": 7}]
+    assert told["answers"] == {"comment": "thin"}
+
+
+def test_an_entry_that_is_sent_again_counts_once_and_a_mark_can_be_taken_back(study):
+    while study.case(sheet_id := study.begin("raj"))[1] == "glass":
+        study.read("raj", sheet_id)
+    key = new_key()
+    for _ in range(3):
+        study.enter("raj", sheet_id, key, what="mark", item="gnb", frame=0, x=0.1, y=0.1)
+    study.enter("raj", sheet_id, key, status=422, what="mark", item="pus", frame=0, x=0.1, y=0.1)
+    assert len(study.readers["raj"].get(f"/api/sheets/{sheet_id}").json()["marks"]) == 1
+    study.enter("raj", sheet_id, what="unmark", mark=key)
+    assert study.readers["raj"].get(f"/api/sheets/{sheet_id}").json()["marks"] == []
+
+
+def test_two_readers_who_save_at_once_lose_nothing(study):
+    from concurrent.futures import ThreadPoolExecutor
+
+    sheets = {reader: study.begin(reader) for reader in READERS}
+    keys = {reader: [new_key() for _ in range(10)] for reader in READERS}
+
+    def save(reader):
+        for key in keys[reader]:
+            study.enter(reader, sheets[reader], key, what="answered", item="comment", words=key)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(save, READERS))
+    with study.server.services.database.reading() as session:
+        for reader in READERS:
+            query = select(EntryRow.key).where(EntryRow.sheet_id == sheets[reader]).order_by(EntryRow.id)
+            assert list(session.scalars(query)) == keys[reader]
+
+
+@pytest.mark.parametrize("table", ["entries", "reports", "rulings"])
+def test_the_database_refuses_to_change_what_was_entered_signed_or_ruled(closed, table):
+    page = f"{closed.path}/discordances/0"
+    assert post(closed.lead, page, page, ruling="undecided", field="", note="").status_code == 303
+    database = closed.server.services.database
+    for change in (f"DELETE FROM {table}", f"UPDATE {table} SET {'signed_at' if table == 'reports' else 'at'} = NULL"):
+        with pytest.raises(DatabaseError, match="never changed"), database.writing() as session:
+            session.execute(text(change))
+
+
+MISFITS = (
+    {"what": "mark", "item": "gnb", "frame": 2, "x": 0.1, "y": 0.1},
+    {"what": "mark", "item": "gnb", "frame": 0, "x": 1.1, "y": 0.1},
+    {"what": "mark", "item": "comment", "frame": 0, "x": 0.1, "y": 0.1},
+    {"what": "mark", "item": "nothing", "frame": 0, "x": 0.1, "y": 0.1},
+    {"what": "typed", "item": "gnb", "count": 1},
+    {"what": "typed", "item": "gnb", "frame": 0, "count": -1},
+    {"what": "typed", "item": "gnb", "frame": 0, "count": 10**9},
+    {"what": "answered", "item": "gnb", "words": "many"},
+    {"what": "answered", "item": "comment", "words": "x" * 3000},
+    {"what": "answered", "item": "comment", "words": "\x00"},
+    {"what": "looked", "frame": -1},
+    {"what": "eyepiece", "fields": 10, "magnification": 100, "field_number_mm": 20},
+    {"what": "grade"},
+)
+
+
+def test_an_entry_that_does_not_fit_the_sheet_is_refused(study):
+    while study.case(sheet_id := study.begin("raj"))[1] == "glass":
+        study.read("raj", sheet_id)
+    for entry in MISFITS:
+        study.enter("raj", sheet_id, status=422, **entry)
+    assert study.readers["raj"].get(f"/api/sheets/{sheet_id}").json()["answers"] == {}
+
+
+def test_what_is_submitted_is_final(study):
+    sheet_id = study.begin("raj")
+    study.read("raj", sheet_id, gnb=1)
+    study.enter("raj", sheet_id, status=422, what="interpretable", told=False)
+    assert study.submit("raj", sheet_id).status_code == 422
+    for what in ("pause", "continue"):
+        assert study.readers["raj"].post(f"/sheets/{sheet_id}/{what}").status_code == 422
+
+
+# Unblinding
+
+
+def test_findings_stay_hidden_until_the_study_is_closed(study):
+    study.read("raj", study.begin("raj"), gnb=3)
+    for kind in ("agreement", "agreement.json", "agreement.svg", "readings.csv", "discordances/0"):
+        assert study.lead.get(f"{study.path}/{kind}").status_code == 422
+    assert "bacilli" not in study.lead.get(study.path).text
+    answer = study.send("close")
+    assert answer.status_code == 422
+    assert "Readings are left" in answer.text
+    assert study.send("close", broken_off="true").status_code == 303
+    assert trail_of(study, "study closed")[0].detail["complete"] is False
+
+
+def test_the_margin_is_set_before_unblinding_and_every_change_of_it_is_in_the_trail(closed):
+    assert post(closed.lead, "/studies/new", f"{closed.path}/margin", margin="30").status_code == 422
+    assert closed.row.margin_percent == 10
+    assert [(one.detail["before"], one.detail["margin_percent"]) for one in trail_of(closed, "study margin")] == [
+        (None, 15),
+        (15, 10),
+    ]
+
+
+def test_a_closed_study_is_read_no_more(study):
+    sheet_id = study.begin("raj")
+    study.send("close", broken_off="true")
+    study.enter("raj", sheet_id, status=422, what="interpretable", told=False)
+    assert study.submit("raj", sheet_id).status_code == 422
+    assert study.readers["raj"].post(f"{study.path}/next").status_code == 422
+    assert study.readers["raj"].get(f"/sheets/{sheet_id}/frames/0.jpg").status_code in (404, 422)
+
+
+def test_a_discordance_shows_the_scanned_fields_that_were_not_drawn_and_keeps_what_was_ruled(closed):
+    study = closed
+    figures = study.lead.get(f"{study.path}/agreement.json").json()
+    number = next(at for at, one in enumerate(figures["discordances"]) if one["missed"])
+    page_path = f"{study.path}/discordances/{number}"
+    page = study.lead.get(page_path).text
+    with study.server.services.database.reading() as session:
+        query = select(SheetRow).where(SheetRow.reader == "raj", SheetRow.study_id == study.id)
+        sheet = next(one for one in session.scalars(query) if study.case(one.id) == (SLIDES[1], "manual-100x"))
+    (left,) = {0, 1, 2} - set(sheet.frames)
+    shown, others = page.index("Fields that the reader was shown"), page.index("not drawn")
+    assert others < page.index(f"/fields/{left}.jpg?small=true") < shown
+    for size in ("", "?small=true"):
+        field = study.lead.get(f"{study.path}/sheets/{sheet.id}/fields/{left}.jpg{size}")
+        assert field.headers["content-type"] == "image/jpeg"
+    for ruling in ("undecided", "not-drawn"):
+        post(study.lead, page_path, page_path, ruling=ruling, field=str(left), note="beyond doubt")
+    after = study.lead.get(f"{study.path}/agreement.json").json()["discordances"][number]
+    assert (after["ruling"], after["field"], after["note"]) == ("not-drawn", left, "beyond doubt")
+    assert "occurs in a scanned field that was not drawn" in study.lead.get(f"{study.path}/agreement").text
+    with study.server.services.database.reading() as session:
+        query = select(RulingRow.ruling).where(RulingRow.note == "beyond doubt")
+        assert list(session.scalars(query)) == ["undecided", "not-drawn"]
+    assert post(study.lead, page_path, page_path, ruling="guilty", field="", note="").status_code == 422
+
+
+@pytest.mark.parametrize("role", [Role.READER, Role.OPERATOR])
+def test_only_a_study_lead_sets_up_watches_and_unblinds(study, role):
+    browser = study.server.signed_in("eve", role)
+    for page in (
+        "/studies/new",
+        study.path,
+        f"{study.path}/codes",
+        f"{study.path}/agreement",
+        f"{study.path}/readings.csv",
+    ):
+        assert browser.get(page).status_code == 403
+    for form in ("readers", "margin", "start", "close", "discordances/0"):
+        answer = browser.post(f"{study.path}/{form}", data={"margin": "1", "ruling": "undecided"})
+        assert answer.status_code == 403
+    assert study.row.state == "running"
+    assert len(trail_of(study, "refused")) >= 5
