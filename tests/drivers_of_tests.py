@@ -2,6 +2,7 @@
 
 from parfocal.config.simulated import simulated_instrument
 from parfocal.config.tables import InstrumentFile
+from parfocal.devices.axes import AxisDirections
 from parfocal.devices.driver import Devices, Driver, DriverSettings
 from parfocal.errors import InstrumentError
 
@@ -42,8 +43,57 @@ def _open(settings, asked):
     return Devices(**given, close=lambda: CLOSED.append(settings.name))
 
 
-STAND = Driver("stand", "all of a small microscope", frozenset({"camera", "xy", "z", "lamp"}), Settings, _open)
+STAND_ROLES = frozenset({"camera", "xy", "z", "lamp"})
+STAND = Driver("stand", "all of a small microscope", STAND_ROLES, Settings, _open)
 """Gives whatever it is asked for."""
+
+
+class CrookedXY:
+    """A stage whose own axes run as `true` describes them."""
+
+    def __init__(self, stage, true):
+        self._stage, self._true = stage, true
+        self.limits_um = ((-12_500.0, 12_500.0), (-12_500.0, 12_500.0))
+
+    @property
+    def position_um(self):
+        x, y = self._stage.position_um
+        x, y = self._true.sign("x") * x, self._true.sign("y") * y
+        return (y, x) if self._true.swap_xy else (x, y)
+
+    def move_to(self, first_um, second_um):
+        x, y = (second_um, first_um) if self._true.swap_xy else (first_um, second_um)
+        self._stage.move_to(self._true.sign("x") * x, self._true.sign("y") * y)
+
+
+class HomingZ:
+    """A z stage with a switch at its lower end."""
+
+    homed = 0
+
+    def __init__(self, stage):
+        self._stage = stage
+
+    def __getattr__(self, name):
+        return getattr(self._stage, name)
+
+    def home(self):
+        HomingZ.homed += 1
+        self._stage.move_to(self._stage.limits_um[0])
+
+
+def _open_crooked(settings, asked):
+    microscope = _parts(asked)
+    given = {role: getattr(microscope, role) for role in asked.roles}
+    if "xy" in given:
+        given["xy"] = CrookedXY(given["xy"], AxisDirections(frozenset("x"), swap_xy=True))
+    if "z" in given:
+        given["z"] = HomingZ(given["z"])
+    return Devices(**given, close=lambda: CLOSED.append(settings.name))
+
+
+CROOKED = Driver("crooked", "the same, put together askew", STAND_ROLES, Settings, _open_crooked)
+"""Its x runs the other way, and x and y are swapped."""
 
 LIAR = Driver("liar", "promises a stage and brings none", frozenset({"xy", "z"}), Settings, lambda _s, _a: Devices())
 """Gives nothing."""

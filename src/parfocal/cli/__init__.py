@@ -20,6 +20,7 @@ from parfocal.cli import (
     quality,
     scanning,
     serving,
+    setting_up,
     stacks,
     studying,
 )
@@ -71,6 +72,7 @@ for _command in (
     exporting.stitch,
     scanning.info,
     finding.devices,
+    setting_up.setup,
     exporting.export,
     quality.qc,
     importing.import_fields,

@@ -1,0 +1,106 @@
+"""The guided first run, by the command: each step measures, says what is wrong, and writes down what it found."""
+
+import json
+
+import click
+import pytest
+
+from drivers_of_tests import CLOSED, HomingZ
+from parfocal.config import connected
+from parfocal.config.proposed import proposed_values
+from parfocal.config.written import read_values, write_values
+from parfocal.devices.driver import Driver, DriverSettings, Found
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write an instrument whose stage is put together askew, its pixel size only about right."""
+
+    def write(frame_shape=(480, 640), **tables):
+        values = proposed_values("askew", {})
+        values["camera"] |= {"frame_shape": list(frame_shape), "pixel_size_um": 0.345}
+        values["z"] = {"lowest_um": -120.0, "highest_um": 120.0}
+        values["sweep"] = {"lowest_um": -20.0, "highest_um": 20.0, "step_um": 4.0}
+        values["devices"] = {"stand": {"driver": "drivers_of_tests:CROOKED"}}
+        path = tmp_path / "askew.toml"
+        write_values(path, values | tables)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(parfocal):
+    def go(path, *steps, expect=0):
+        chosen = [word for step in steps for word in ("--step", step)]
+        code, out, err = parfocal("setup", path, *chosen, "--yes", "--json")
+        assert code == expect, err
+        return json.loads(out)["steps"] if expect == 0 else err
+
+    return go
+
+
+def test_light_directions_limits_reference_and_focus_of_a_stage_put_together_askew(file, run):
+    path = file()
+    CLOSED.clear()
+    told = run(path, "light", "directions", "limits", "home", "focus")
+    assert told["light"]["wrong"] == []
+    assert (path.parent / "askew-light.png").is_file()
+    assert (told["directions"]["invert"], told["directions"]["swap_xy"]) == (["x"], True)
+    assert told["home"]["homed"] == ["z"]
+    assert HomingZ.homed == 1
+    assert told["focus"]["verdict"] == "found"
+    assert (path.parent / "askew-focus.png").is_file()
+    stand = read_values(path)["devices"]["stand"]
+    assert stand == {"driver": "drivers_of_tests:CROOKED", "invert": ["x"], "swap_xy": True}
+    assert CLOSED == ["stand"] * 5  # let go of after each step
+
+
+def test_a_picture_that_is_no_good_is_told_of_in_words(file, run, monkeypatch):
+    monkeypatch.setattr("parfocal.devices.simulated.SimulatedLamp.is_on", False)
+    (wrong,) = run(file(), "light")["light"]["wrong"]
+    assert "black" in wrong
+
+
+@pytest.mark.slow
+def test_backlash_flat_field_and_a_first_scan(file, run):
+    path = file(frame_shape=(240, 320))
+    told = run(path, "directions", "backlash", "flat", "scan")
+    assert told["backlash"]["approach"]["backlash_um"] == pytest.approx(20.5, abs=1.5)
+    assert read_values(path)["xy"]["backlash_um"] == pytest.approx([80.0, 80.0], abs=8.0)
+    assert told["scan"]["fields"] == 9
+    assert (path.parent / "askew-first-scan" / "overview.jpg").is_file()
+    assert (path.parent / "askew.calibration.json").is_file()
+
+
+def test_a_new_instrument_begins_with_its_devices(run, tmp_path, monkeypatch):
+    found = Found("always-on", "the wall", "a switch", {})
+    drivers = {"always-on": Driver("always-on", "", frozenset({"lamp"}), DriverSettings, None, lambda: [found])}
+    monkeypatch.setattr(connected, "driver_names", lambda: list(drivers))
+    monkeypatch.setattr(connected, "driver_named", drivers.__getitem__)
+    answers = iter(["1", "40", "0.65", "2.4", "0.12", "-50", "60", "2048", "1536"])
+    monkeypatch.setattr(click, "prompt", lambda text, default: next(answers))
+    from parfocal import cli
+
+    path = tmp_path / "new.toml"
+    cli.cli.main(["setup", str(path), "--step", "devices"], standalone_mode=False)
+    values = read_values(path)
+    assert values["devices"] == {"always-on": {"driver": "always-on"}}
+    assert values["objective"] == {"magnification": 40.0, "na": 0.65}
+    assert values["camera"] == {"frame_shape": [1536, 2048], "pixel_size_um": 0.12, "sensor_pixel_um": 2.4}
+    assert values["z"] == {"lowest_um": -50.0, "highest_um": 60.0}
+    assert values["sweep"] == {"lowest_um": -28.0, "highest_um": 40.0, "step_um": 2.0}  # with room for the take-up
+
+
+def test_where_up_is_not_towards_the_objective_z_is_turned(file, monkeypatch):
+    path = file(frame_shape=(240, 320))
+    monkeypatch.setattr(click, "prompt", lambda text, default: default)
+    monkeypatch.setattr(click, "confirm", lambda text, default: "nearer" not in text)
+    from parfocal import cli
+
+    cli.cli.main(["setup", str(path), "--step", "limits"], standalone_mode=False)
+    assert read_values(path)["devices"]["stand"]["invert"] == ["z"]
+
+
+def test_other_steps_need_a_file(run, tmp_path):
+    assert "is not there yet: begin with the step devices" in run(tmp_path / "none.toml", "light", expect=2)
