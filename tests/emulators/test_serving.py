@@ -18,6 +18,14 @@ from parfocal.slide.fields import FieldsFolder
 AREA_MM = (0.15, 0.12)
 
 
+def described(toml, served, path):
+    """Write the same instrument's file, its devices behind drivers."""
+    file = read_instrument_file(toml)
+    values = file.model_dump(exclude_unset=True, exclude={"simulated", "kind"})
+    behind = type(file).model_validate({**values, "kind": "devices", "devices": served.devices})
+    path.write_text(instrument_text(behind), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def scan_through(small_toml, tmp_path_factory):
     """Scan through an emulator: `report, microscope = scan_through("grbl")`; the microscope is the simulated one."""
@@ -27,10 +35,7 @@ def scan_through(small_toml, tmp_path_factory):
         out = out or tmp_path_factory.mktemp(name) / "scan"
         with serve(name, simulated.microscope, haste=math.inf, faults=faults, **options) as served:
             path = out.parent / f"{name}.toml"
-            file = read_instrument_file(small_toml())
-            values = file.model_dump(exclude_unset=True, exclude={"simulated", "kind"})
-            described = type(file).model_validate({**values, "kind": "devices", "devices": served.devices})
-            path.write_text(instrument_text(described), encoding="utf-8")
+            described(small_toml(), served, path)
             with open_microscope(str(path), "blood-smear", 2) as opened:
                 instrument = replace(opened, truth=simulated.truth)
                 return api.scan(instrument, out, AREA_MM, predictor=Knowing(instrument)), simulated.microscope
@@ -74,3 +79,21 @@ def test_a_board_that_fails_in_mid_scan_stops_it_with_the_lamp_off_and_the_field
         scan_through("grbl", faults, tmp_path / "scan")
     folder = FieldsFolder(tmp_path / "scan")
     assert 0 < len(folder.records) < folder.header.rows * folder.header.columns
+
+
+@slow
+def test_a_scan_that_a_restart_of_the_board_broke_off_is_gone_on_with(small_toml, parfocal, tmp_path, network):
+    simulated = open_microscope(small_toml(), "blood-smear", 2).microscope
+    path, out = tmp_path / "board.toml", tmp_path / "scan"
+    with serve("grbl", simulated, haste=math.inf, faults=Faults(reset_in_move=60)) as served:
+        described(small_toml(), served, path)
+        code, _, err = parfocal("scan", path, "--out", out, "--area", "0.24x0.18")
+        assert code == 3
+        assert "restarted" in err
+        assert not simulated.lamp.is_on
+        before = len(FieldsFolder(out).records)
+        code, _, err = parfocal("scan", "--resume", out)
+        assert code == 0, err
+        assert not simulated.lamp.is_on
+    after = FieldsFolder(out)
+    assert 0 < before < len({record.index for record in after.records}) == after.header.rows * after.header.columns

@@ -24,6 +24,7 @@ _FIRMWARES: dict[str, Callable[[Stand, Faults], Firmware]] = {
     "marlin": MarlinFirmware,
     "sangaboard": SangaboardFirmware,
 }
+_PATIENCE_S = 60.0  # pictures are computed, on a machine that may be busy
 _LIMITS = {
     "x_limits_um": [-12_000.0, 12_000.0],
     "y_limits_um": [-12_000.0, 12_000.0],
@@ -85,11 +86,12 @@ def _board_table(name: str, port: str) -> dict[str, Any]:
 
 
 def _camera_table(url: str) -> dict[str, Any]:
-    return {"driver": "url-camera", "url": url, "stale_frames": 0}
+    return {"driver": "url-camera", "url": url, "stale_frames": 0, "timeout_s": _PATIENCE_S}
 
 
 def _openflexure_tables(url: str, api: str) -> dict[str, dict[str, Any]]:
     table: dict[str, Any] = {"driver": "openflexure", "url": url, **_LIMITS, "settle_ms": 0.0, "stale_frames": 0}
+    table["timeout_s"] = _PATIENCE_S
     if api == "v3":
         return {"microscope": table}
     return {"microscope": table | {"roles": ["camera", "xy", "z"]}, "lamp": {"driver": "always-on"}}
