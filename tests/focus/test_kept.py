@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from parfocal.focus import kept as kept_frames_module
 from parfocal.focus.kept import FARTHEST_DOF, MARGIN, KeptFrames
 from parfocal.focus.surface import Expectation
 from parfocal.optics.objective import Objective
@@ -184,6 +185,38 @@ class TestLater:
         kept = kept_frames()
         measured = put(kept, (0, 0), 0.0, sd_um=0.1, measured=True)
         assert kept.settle()[0, 0].out_of_focus == pytest.approx(measured.out_of_focus)
+
+
+class TestVeryManyFrames:
+    @staticmethod
+    def scanned(rows=20, columns=6):
+        rng, kept, held = np.random.default_rng(3), kept_frames(), []
+        for row in range(rows):
+            for column in range(columns):
+                put(kept, (row, column), 1.4 if rng.random() < 0.1 else rng.normal(0, 0.2), sd_um=0.4)
+                held.append(sum(len(node.likelihoods) for node in kept._nodes.values()) // 2)
+        return kept, held
+
+    def test_only_those_of_the_last_rows_are_held_and_earlier_ones_are_judged_as_well(self, monkeypatch):
+        whole, grown = self.scanned()
+        monkeypatch.setattr(kept_frames_module, "_HELD_AT_MOST", 25)
+        bounded, held = self.scanned()
+        assert max(grown) == 19 * 6 + 20 * 5
+        assert max(held) <= 2 * 25 + 1
+        expected, judged = whole.settle(), bounded.settle()
+        assert judged.keys() == expected.keys()
+        apart = [abs(judged[cell].out_of_focus - expected[cell].out_of_focus) for cell in expected]
+        assert np.median(apart) < 0.01
+        assert np.mean(np.array(apart) > 0.1) <= 0.05
+
+    def test_one_that_was_let_go_of_can_be_taken_again(self, monkeypatch):
+        monkeypatch.setattr(kept_frames_module, "_HELD_AT_MOST", 25)
+        kept, _ = self.scanned()
+        assert (0, 0) not in kept._nodes
+        kept.forget_if_there((0, 0))
+        assert (0, 0) not in kept.settle()
+        put(kept, (0, 0), 0.0)
+        assert kept.settle()[0, 0].compared == 0
 
 
 class TestForgetting:

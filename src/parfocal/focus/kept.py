@@ -36,6 +36,8 @@ _LATEST_BENDS, _ENOUGH_BENDS = 25, 3
 _ROUNDS = 4
 MARGIN = 0.8  # of half the depth of field: farther out, a frame counts as out of focus
 _DOUBTFUL_SD_UM = 0.45
+_HELD_AT_MOST = 3000  # frames with comparisons: each comparison is a matrix of 40 kB
+_ROWS_BESIDE = 3  # rows next to the one that is being taken are held in any case
 FARTHEST_DOF = 1.2  # of two frames in z that are compared: beyond, both are blurred in what they share
 
 
@@ -65,7 +67,7 @@ class _Node:
     doubtful_prior: Array  # by which it is judged in the end, whatever the surface promised
     belief: Array
     messages: dict[Cell, Array] = field(default_factory=dict)
-    likelihoods: dict[Cell, Array] = field(default_factory=dict)  # [own defocus, neighbour's]
+    likelihoods: dict[Cell, NDArray[np.float32]] = field(default_factory=dict)  # [own defocus, neighbour's]
 
 
 class KeptFrames:
@@ -95,6 +97,8 @@ class KeptFrames:
         self._bend = _BEND_U2 / unit_um**2
         self._bends: list[float] = []
         self._nodes: dict[Cell, _Node] = {}
+        self._let_go: dict[Cell, Judgement] = {}
+        self._compared = 0
         self._score = np.zeros(len(_STRIP_SDS_UM))
 
     @property
@@ -134,15 +138,21 @@ class KeptFrames:
             difference = self._sharpness.compare(node.edges, other.edges, (apart_px[0], apart_px[1]))
             if difference is not None:
                 lower_um = (node.focus_um - other.focus_um) / 2
-                likelihood = self._likelihood(difference, lower_um, between_sd_um, prior, other.belief)
+                exact = self._likelihood(difference, lower_um, between_sd_um, prior, other.belief)
+                likelihood = exact.astype(np.float32)
+                self._compared += 1
                 node.likelihoods[beside], other.likelihoods[cell] = likelihood, likelihood.T
                 node.messages[beside] = _normalised(likelihood @ other.belief)
         node.belief = _believed(node)
         self._forget_edges(cell)
-        return self.judgement(cell)
+        judgement = self.judgement(cell)
+        if self._compared > 2 * _HELD_AT_MOST:
+            self._let_go_before(cell[0] - _ROWS_BESIDE)
+        return judgement
 
     def forget_if_there(self, cell: Cell) -> None:
         """Drop a frame, if one is kept there: another one will take its place."""
+        self._let_go.pop(cell, None)
         node = self._nodes.pop(cell, None)
         if node is None:
             return
@@ -160,21 +170,43 @@ class KeptFrames:
         return Judgement(mean_um, sd_um, out_of_focus, len(node.messages))
 
     def settle(self) -> dict[Cell, Judgement]:
-        """Let all frames hear what later ones said (belief propagation); what is believed about each then."""
+        """Let all frames hear what later ones said (belief propagation); what is believed about each then.
+
+        Frames that were let go of are told of as they were believed in then, and hear nothing new.
+        """
         for node in self._nodes.values():
             node.prior = node.doubtful_prior
         for _ in range(_ROUNDS):
             heard = {
                 cell: {
-                    beside: _normalised(likelihood @ _believed(self._nodes[beside], but=cell))
-                    for beside, likelihood in node.likelihoods.items()
+                    **{beside: told for beside, told in node.messages.items() if beside not in node.likelihoods},
+                    **{
+                        beside: _normalised(likelihood @ _believed(self._nodes[beside], but=cell))
+                        for beside, likelihood in node.likelihoods.items()
+                    },
                 }
                 for cell, node in self._nodes.items()
             }
             for cell, messages in heard.items():
                 self._nodes[cell].messages = messages
                 self._nodes[cell].belief = _believed(self._nodes[cell])
-        return {cell: self.judgement(cell) for cell in self._nodes}
+        return self._let_go | {cell: self.judgement(cell) for cell in self._nodes}
+
+    def _let_go_before(self, row: int) -> None:
+        """Judge the frames of earlier rows for good, and keep no more of them: a slide may have any number of them."""
+        before = {cell: (node.prior, node.messages, node.belief) for cell, node in self._nodes.items()}
+        judged = self.settle()
+        for cell, (prior, messages, belief) in before.items():
+            node = self._nodes[cell]
+            settled, node.prior, node.messages, node.belief = node.messages, prior, messages, belief
+            if cell[0] >= row:  # it goes on hearing what those that go have told it
+                node.messages |= {beside: told for beside, told in settled.items() if beside[0] < row}
+        for cell in [cell for cell in self._nodes if cell[0] < row]:
+            for beside in self._nodes.pop(cell).likelihoods:
+                if beside in self._nodes:
+                    del self._nodes[beside].likelihoods[cell]
+            self._let_go[cell] = judged[cell]
+        self._compared = sum(len(node.likelihoods) for node in self._nodes.values()) // 2
 
     def _beside(self, cell: Cell) -> list[Cell]:
         row, column = cell
