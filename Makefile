@@ -66,6 +66,7 @@ wheel: $(VENV)/.dev
 benchmark: $(VENV)/.train
 	$(BIN)/parfocal benchmark backlash
 	$(BIN)/parfocal benchmark inference
+	$(BIN)/parfocal benchmark faults --quick
 
 INPUTS ?= 2500
 

@@ -16,7 +16,7 @@ def test_there_are_twelve_kinds_of_each():
     [
         ("full", "stopped", "No space left on device"),
         ("fills-up", "stopped", "less than the reserve"),
-        ("frame-cut", "stopped", "cut short"),
+        ("frame-flipped", "stopped", "parfocal verify: "),
         ("last-record-torn", "recovered", "14 of 15 fields"),
     ],
 )

@@ -27,6 +27,7 @@ from parfocal.slide.fields_writer import FieldsWriter
 from parfocal.slide.layout import FRAMES_FOLDER, HEADER_FILE, JOURNAL_FILE, RECORDS_FILE
 from parfocal.slide.records import FieldRecord
 from parfocal.slide.stitch import stitch
+from parfocal.slide.verify import verify_fields
 
 SIDE_MM = 0.25
 _AMID = 9  # the file written in the middle of the scan
@@ -180,11 +181,14 @@ def _damage(kind: str, folder: Path, scan: PaintedScan) -> Fault:
     _AFTERWARDS[kind](folder)
 
     def read() -> tuple[Ending, str]:
-        fields = FieldsFolder(folder)
+        verified = verify_fields(folder)
+        if not verified.is_sound:
+            return "stopped", f"parfocal verify: {'; '.join(verified.problems)}"
         stitch(folder)
-        if len(fields.records) == len(scan.plan) and damaged(folder, 0):
+        fields = len(FieldsFolder(folder).records)
+        if damaged(folder, 0):
             return "unnoticed", "a slide was made of what is damaged"
-        return "recovered", f"a slide of {len(fields.records)} of {len(scan.plan)} fields"
+        return "recovered", f"a slide of {fields} of {len(scan.plan)} fields"
 
     outcome, detail = ending(read)
     return Fault("disk", kind, outcome, detail)

@@ -12,6 +12,7 @@ from parfocal.cli import (
     calibrating,
     collecting,
     emulating,
+    enduring,
     exporting,
     finding,
     importing,
@@ -91,3 +92,4 @@ for _command in (
     emulating.microscope,
 ):
     cli.add_command(_command)
+measuring.benchmark.add_command(enduring.faults)

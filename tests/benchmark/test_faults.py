@@ -1,0 +1,77 @@
+"""The report on what was lost: figures that others rely on, and a benchmark that fails where a promise is broken."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from parfocal.benchmark import faults
+from parfocal.benchmark.endurance import Durability, Endured
+from parfocal.benchmark.fault_outcome import Fault
+from parfocal.benchmark.faults import FaultReport, as_text, run_matrix
+from parfocal.benchmark.kills import Kill, Killing
+from parfocal.supervisor.overseen import oversee
+
+KILL = Kill("scan", 1.0, 7, 0, 0, 0.1, 0, 0, 0.3, "")
+FAULT = Fault("camera", "black", "recovered", "0 of 15 fields in doubt")
+REPORT = FaultReport([KILL, replace(KILL, phase="stitch", dark_s=0.0)], [FAULT], Durability(9.0, 6.0, 0.5))
+
+
+def test_it_has_the_keys_that_others_rely_on():
+    values = json.loads(json.dumps(REPORT.to_json(), allow_nan=False))
+    assert values["kills"] == 2
+    assert {values[key] for key in ("lost", "duplicated", "lamp_left_on", "out_of_limits")} == {0}
+    assert {"device", "kind", "outcome"} <= values["faults"][0].keys()
+    assert values["dark_within_s"] == 0.1
+    assert not REPORT.broken_promises
+
+
+@pytest.mark.parametrize(
+    ("kill", "fault", "broken"),
+    [
+        ({"lost": 1}, {}, "lost"),
+        ({}, {"lost": 2}, "lost"),
+        ({"duplicated": 1}, {}, "duplicated"),
+        ({"dark_s": 2.1}, {}, "lamp left on"),
+        ({}, {"lamp_left_on": True}, "lamp left on"),
+        ({"failure": "no focus found"}, {}, "not gone on with"),
+        ({"verdicts": 1}, {}, "other verdicts"),
+        ({"error_px": 1.1}, {}, "misplaced"),
+        ({}, {"out_of_limits": 1}, "out of limits"),
+        ({}, {"outcome": "traceback"}, "traceback"),
+    ],
+)
+def test_every_promise_that_is_broken_is_named(kill, fault, broken):
+    assert FaultReport([replace(KILL, **kill)], [replace(FAULT, **fault)]).broken_promises == [broken]
+
+
+def test_for_people_it_says_each_in_words():
+    text = as_text(replace(REPORT, endured=Endured(1000, 300.0, 310.0, 0, 7000, 60.0)))
+    assert "2 kills, 14 fields on disk then: 0 lost, 0 twice" in text
+    assert "1 faults: 1 recovered" in text
+    assert "310 MiB at the end" in text
+
+
+def test_a_broken_promise_is_exit_code_3(parfocal, monkeypatch):
+    monkeypatch.setattr(faults, "measure_faults", lambda *_, **__: FaultReport([replace(KILL, lost=1)]))
+    code, out, err = parfocal("benchmark", "faults", "--quick", "--json")
+    assert code == 3
+    assert json.loads(out)["lost"] == 1
+    assert "not as promised: lost" in err
+
+
+def test_the_quick_matrix_is_a_part_of_each_device(tmp_path, network, monkeypatch):
+    for name in ("run_device_case", "run_disk_case", "run_network_case"):
+        monkeypatch.setattr(faults, name, lambda case, *_: replace(FAULT, device=getattr(case, "device", "files")))
+    quick, full = (run_matrix(tmp_path, network, quick=quick, progress=lambda *_: None) for quick in (True, False))
+    assert {fault.device for fault in quick} == {fault.device for fault in full}
+    assert len(full) >= 6 * 12
+    assert len(quick) <= len(full) / 4
+
+
+@pytest.mark.slow
+def test_what_was_on_disk_survives_a_kill_while_it_scans_and_while_it_stitches(tmp_path):
+    kills = Killing(tmp_path, oversee, seed=1).run(2, lambda *_: None)
+    assert [kill.phase for kill in kills] == ["scan", "stitch"]
+    assert not FaultReport(kills).broken_promises
+    assert kills[1].durable == 15
