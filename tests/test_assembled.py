@@ -3,6 +3,7 @@
 import pytest
 
 from drivers_of_tests import CLOSED
+from parfocal import api
 from parfocal.config import open_lamp, open_microscope
 from parfocal.devices.axes import InvertedZ
 from parfocal.errors import InstrumentError, SettingsError
@@ -117,3 +118,8 @@ def test_a_simulated_instrument_has_no_drivers(small_toml):
     path = small_toml("[simulated]", '[devices.all]\ndriver = "always-on"\n[simulated]')
     with pytest.raises(SettingsError, match="has no devices of its own"):
         open_microscope(path)
+
+
+def test_focusing_once_lets_go_of_the_devices_too(toml, network):
+    assert api.focus_once(toml(all=STAND), "", 0)["verdict"] == "focused"
+    assert CLOSED == ["stand"]

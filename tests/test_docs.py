@@ -25,7 +25,7 @@ import pytest
 from parfocal import __version__, cli
 from parfocal.config import instrument_names, specimen_names
 from parfocal.config.tables import DeviceTable, InstrumentFile
-from parfocal.devices.driver import BUILT_IN
+from parfocal.devices.driver import BUILT_IN, driver_named
 from parfocal.slide.fields_writer import FieldsWriter
 from parfocal.slide.records import FieldRecord, FieldsHeader
 
@@ -211,6 +211,13 @@ def test_every_driver_stands_in_the_documentation():
     text = (ROOT / "docs" / "microscopes.md").read_text(encoding="utf-8")
     for name in BUILT_IN:
         assert re.search(rf"^\|[^|]*`{name}`[^|]*\|", text, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", ["files", "genicam", "micromanager", "uvc"])
+def test_every_key_of_a_driver_stands_in_the_documentation(name):
+    text = (ROOT / "docs" / "microscopes.md").read_text(encoding="utf-8")
+    rows = "\n".join(re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE))
+    assert set(driver_named(name).settings.model_fields) <= set(re.findall(r"`([a-z_]+)`", rows))
 
 
 def test_the_instrument_of_the_documentation_is_toml():

@@ -153,15 +153,15 @@ def focus_once(name: str, specimen: str, seed: int, network: Path | None = None)
     Raises:
         InstrumentError: if no focus is found.
     """
-    instrument = open_microscope(name, specimen, seed)
-    settings, predictor = instrument.settings, instrument.predictor(network)
-    with overseen(instrument) as seen, lamp_lit(seen.microscope.lamp):
-        microscope = seen.microscope
-        z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
-        sweep = initial_focus(microscope, z, settings.sweep)
-        if sweep.verdict != "found":
-            raise InstrumentError(sweep.reason)
-        result = _focus_field(microscope, z, predictor, sweep.z_um, settings.focus)
+    with open_microscope(name, specimen, seed) as instrument:
+        settings, predictor = instrument.settings, instrument.predictor(network)
+        with overseen(instrument) as seen, lamp_lit(seen.microscope.lamp):
+            microscope = seen.microscope
+            z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
+            sweep = initial_focus(microscope, z, settings.sweep)
+            if sweep.verdict != "found":
+                raise InstrumentError(sweep.reason)
+            result = _focus_field(microscope, z, predictor, sweep.z_um, settings.focus)
     best_um = None
     if instrument.truth:
         x_um, y_um, true_z_um = instrument.truth.stage_position_um
