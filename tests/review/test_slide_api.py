@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import fsspec
 import numpy as np
 import pytest
 from reviewing import PIXEL_UM, SECRET_NAME
@@ -14,9 +15,15 @@ from parfocal.review.accounts.roles import Role
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.opened import OpenSlides
 from parfocal.slide.deepzoom import DeepZoom
+from parfocal.slide.description import SlideDescription
+from parfocal.slide.dzi import write_dzi
+from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
+from parfocal.slide.readers.ome_tiff import holds_only_a_picture
 
 SVS = Path(__file__).parents[3] / "shared" / "data" / "textures" / "cmu_small_region.svs"
+DESCRIPTION = SlideDescription("grey", "synthetic", 0.5, 20, 0.75, 1.0, "Parfocal")
 SECRETS = (SECRET_NAME, "S-2026-0012", "blood-smear", "small")
 
 
@@ -64,6 +71,29 @@ def test_every_tile_shows_its_part_of_the_slide(browser, info, slides):
                 assert np.abs(tile - wanted).mean() < 10
                 if level == zoom.level_count - 1:  # so this test can fail
                     assert np.abs(tile[::-1] - wanted).mean() > 20
+
+
+def test_a_whole_tile_is_served_as_the_file_holds_it_and_others_are_made(slides, tmp_path):
+    texture = np.full((600, 600, 3), 90, np.uint8)
+    with Pyramid(level_shapes((600, 600)), tmp_path) as pyramid:
+        pyramid.build(lambda x, y, width, height: texture[:height, :width])
+        write_ome_tiff(tmp_path / "grey.ome.tif", pyramid, DESCRIPTION)
+    with Slide.open(tmp_path / "grey.ome.tif") as slide:
+        zoom = DeepZoom(slide)
+        finest = zoom.level_count - 1
+        stored = zoom.stored(finest, 1, 1)
+        assert np.abs(cv2.imdecode(np.frombuffer(stored, np.uint8), 1)[..., ::-1].astype(int) - 90).max() <= 2
+        assert zoom.stored(finest, 2, 1) is None  # at the edge it is padded
+        assert zoom.stored(3, 0, 0) is None  # the file has no such level
+
+
+@pytest.mark.parametrize("extra", [b"\xff\xfe\x00\x0asecret\x00\x00", b"\xff\xe1\x00\x0aExif\x00\x00\x00\x00"])
+def test_a_jpeg_that_says_more_than_its_picture_is_not_served_as_it_is(extra):
+    plain = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
+    assert holds_only_a_picture(plain)
+    assert not holds_only_a_picture(plain[:2] + extra + plain[2:])
+    assert not holds_only_a_picture(b"II*\0")
+    assert not holds_only_a_picture(plain[:30])
 
 
 def test_a_tile_is_kept_by_browsers_for_ever_and_asked_for_again_costs_nothing(browser, info):
@@ -197,17 +227,11 @@ def test_a_slide_of_another_maker_opens(serve, tmp_path):
 
 
 def test_slides_at_a_url_are_served(slides, serve):
-    import fsspec
-
-    from parfocal.slide.description import SlideDescription
-    from parfocal.slide.dzi import write_dzi
-    from parfocal.slide.pyramid import Pyramid, level_shapes
-
     made = slides.parent / "for-url"
     made.mkdir(exist_ok=True)
     with Pyramid(level_shapes((300, 400)), made) as pyramid:
         pyramid.build(lambda x, y, width, height: np.full((height, width, 3), 90, np.uint8))
-        write_dzi(made / "grey.dzi", pyramid, SlideDescription("grey", "synthetic", 0.5, 20, 0.75, 1.0, "Parfocal"))
+        write_dzi(made / "grey.dzi", pyramid, DESCRIPTION)
     fsspec.filesystem("memory").put(f"{made}/", "/bucket/slides/", recursive=True)
     browser = serve(source="memory://bucket/slides").local()
     (one,) = browser.get("/api/slides").json()

@@ -398,3 +398,29 @@ def stitching(quick: bool, peers: Path | None, false_seams: int | None, seed: in
             f"{count.specimen:13} {count.seams} seams, {count.true_seams} of them true, {count.accepted} used, "
             f"{count.wrong} wrong"
         )
+
+
+@benchmark.command("serve")
+@click.option("--side", "side_mm", type=float, default=15.0, show_default=True, help="Of the made-up slide, in mm.")
+@click.option("--readers", type=click.IntRange(min=1), default=50, show_default=True, help="At once.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="For how long they pan.")
+@click.option("--cache", "cache_mb", type=float, default=64.0, show_default=True, help="MB of memory for tiles.")
+@json_option
+def serving(side_mm: float, readers: int, seconds: float, cache_mb: float, as_json: bool) -> None:
+    """How quickly does `parfocal serve` answer many readers at once?
+
+    A slide is made up and served on this computer; each reader pans by two columns of tiles every second, at one of
+    four magnifications. A tile's time is that of the reader, whose program shares the computer with the server.
+
+    \b
+    Examples:
+      parfocal benchmark serve
+      parfocal benchmark serve --side 3 --readers 10 --seconds 5 --json
+    """
+    from dataclasses import asdict
+
+    from parfocal.benchmark.serving import measure_serving
+
+    with terminable(), Bars(quiet=as_json) as bars:
+        costs = measure_serving(side_mm, readers, seconds, cache_mb, progress=bars.stitched)
+    show(asdict(costs), as_json)

@@ -73,6 +73,7 @@ def make_app(settings: ServeSettings, open_bench: OpenBench | None = None) -> Fa
         agreement_pages,
     ):
         app.include_router(part.router)
+    app.include_router(slide_api.tile_router)
     app.mount("/static", StaticFiles(directory=WEB / "static"))
     app.mount("/vendor", StaticFiles(directory=WEB / "vendor", check_dir=False))
 

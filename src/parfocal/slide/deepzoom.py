@@ -30,6 +30,7 @@ class DeepZoom:
     def __init__(self, slide: Slide, tile_px: int = 256) -> None:
         if tile_px < 1:
             raise SettingsError(f"tile of {tile_px} px is below 1 px")
+        self._slide, self._tile_px = slide, tile_px
         self._generator = DeepZoomGenerator(cast("AbstractSlide", _AsOpenSlide(slide)), tile_px, overlap=0)
 
     @property
@@ -58,10 +59,29 @@ class DeepZoom:
             SettingsError: if there is no such tile.
             FileError: if the slide is damaged there.
         """
+        self._check(level, column, row)
+        return np.asarray(self._generator.get_tile(level, (column, row)), np.uint8)
+
+    def stored(self, level: int, column: int, row: int) -> bytes | None:
+        """One tile as the slide's file holds it, a JPEG; None where it has to be made (see `Slide.stored_tile`).
+
+        Raises:
+            SettingsError: if there is no such tile.
+            FileError: if the slide is damaged there.
+        """
+        self._check(level, column, row)
+        downsample, size = 2.0 ** (self.level_count - 1 - level), self.level_dimensions[level]
+        for own, (width_height, own_downsample) in enumerate(
+            zip(self._slide.level_dimensions, self._slide.level_downsamples, strict=True)
+        ):
+            if own_downsample == downsample and width_height == size:
+                return self._slide.stored_tile(own, column, row, self._tile_px)
+        return None
+
+    def _check(self, level: int, column: int, row: int) -> None:
         columns, rows = self.level_tiles[level] if 0 <= level < self.level_count else (0, 0)
         if not (0 <= column < columns and 0 <= row < rows):
             raise SettingsError(f"tile {column}, {row} of level {level} is none of {columns} × {rows}")
-        return np.asarray(self._generator.get_tile(level, (column, row)), np.uint8)
 
 
 class _AsOpenSlide:

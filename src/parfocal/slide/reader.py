@@ -96,6 +96,24 @@ class Slide(ABC):
             raise SettingsError(f"region of {size[0]} × {size[1]} px is below 1 × 1 px")
         return self._read(location, level, size)
 
+    def stored_tile(self, level: int, column: int, row: int, tile_px: int) -> bytes | None:
+        """A tile as the file holds it, where that is a plain JPEG of a whole tile, which nobody needs to decode.
+
+        Args:
+            level: of the slide.
+            column: of the tile.
+            row: of the tile.
+            tile_px: side of the tile, in px.
+
+        Returns:
+            The JPEG, with nothing in it but the picture; None where the tile has to be made.
+
+        Raises:
+            FileError: if the file is damaged there.
+        """
+        del level, column, row, tile_px
+        return None
+
     @abstractmethod
     def _read(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Region: ...
 

@@ -162,24 +162,27 @@ class Shelf:
         """A tile as JPEG, if it was made before and is still here."""
         return self._tiles.get((slide_id, version, level, column, row))
 
-    def tile(self, slide: Shelved, version: str, level: int, column: int, row: int) -> bytes:
+    def tile(self, slide_id: str, version: str, level: int, column: int, row: int) -> bytes:
         """A Deep Zoom tile as JPEG.
 
         Args:
-            slide: whose.
+            slide_id: whose.
             version: as `geometry` gave it.
             level: of Deep Zoom, 0 the one of one pixel.
             column: of the tile.
             row: of the tile.
 
         Raises:
+            NotHereError: if there is no such slide.
             SettingsError: if there is no such tile.
             FileError: if the slide is damaged there, or is another one by now.
         """
+        slide = self.slide(slide_id)
         if version != version_of(slide):
             raise FileError("the slide has changed: reload the page")
         with self._open.reading(slide.source, version) as opened:
-            encoded = encode_jpeg(opened.zoom.tile(level, column, row))
+            stored = opened.zoom.stored(level, column, row)
+            encoded = encode_jpeg(opened.zoom.tile(level, column, row)) if stored is None else stored
         self._tiles.put((slide.id, version, level, column, row), encoded)
         return encoded
 

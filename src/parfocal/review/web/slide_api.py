@@ -19,6 +19,7 @@ from parfocal.review.web.slide_pages import name_for
 from parfocal.review.web.visitors import Visitor, WithVisitor, somebody, visitors_of
 
 router = APIRouter(dependencies=[Depends(meant), NOT_WITHHELD], tags=["slides"])
+tile_router = APIRouter(dependencies=[NOT_WITHHELD], tags=["slides"])  # only read from, and by far the most asked: nothing is looked up twice
 
 SlideId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
@@ -135,7 +136,7 @@ def slide_overlays(slide_id: SlideId, services: WithServices) -> OverlayInfo:
     return OverlayInfo.model_validate(values)
 
 
-@router.get(
+@tile_router.get(
     "/slides/{slide_id}/tiles/{version}/{level}/{column}_{row}.jpg",
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}}, 304: {"description": "as it was"}},
@@ -150,9 +151,8 @@ async def tile(request: Request, slide_id: SlideId, version: str, level: int, co
     shelf = services_of(request).shelf
     encoded = shelf.kept_tile(slide_id, version, level, column, row)
     if encoded is None:
-        found = await run_in_threadpool(shelf.slide, slide_id)
         try:
-            encoded = await run_in_threadpool(shelf.tile, found, version, level, column, row)
+            encoded = await run_in_threadpool(shelf.tile, slide_id, version, level, column, row)
         except SettingsError as error:
             raise HTTPException(404, str(error)) from error
     return Response(encoded, media_type="image/jpeg", headers=headers)

@@ -13,6 +13,9 @@ from parfocal.errors import FileError
 from parfocal.slide.reader import BACKGROUND, Region
 from parfocal.slide.readers.raster import TiledSlide, downsamples_of
 
+_START_OF_SCAN = 0xDA
+_PICTURE_MARKERS = (0xE0, 0xDB, 0xC0, 0xC2, 0xC4, 0xDD)  # JFIF, tables, frame, restarts
+
 _UM_PER_UNIT = {"nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 
@@ -52,13 +55,31 @@ class OmeTiffSlide(TiledSlide):
         """ICC profile of the pixels; empty where the file has none."""
         return bytes(self._pages[0].iccprofile or b"")
 
+    def stored_tile(self, level: int, column: int, row: int, tile_px: int) -> bytes | None:
+        """See `Slide`."""
+        page = self._pages[level]
+        is_whole = (column + 1) * tile_px <= page.imagewidth and (row + 1) * tile_px <= page.imagelength
+        is_jpeg = page.compression == tifffile.COMPRESSION.JPEG and page.photometric == tifffile.PHOTOMETRIC.YCBCR
+        if not (is_jpeg and is_whole) or page.jpegtables or (page.tilewidth, page.tilelength) != (tile_px, tile_px):
+            return None
+        try:
+            encoded = self._encoded(level, row, column)
+        except (OSError, ValueError, IndexError) as error:
+            raise FileError(f"{self.path}: tile {row}, {column} of level {level} is damaged: {error}") from error
+        return encoded if holds_only_a_picture(encoded) else None
+
+    def _encoded(self, level: int, row: int, column: int) -> bytes:
+        page = self._pages[level]
+        index = row * -(-page.imagewidth // page.tilewidth) + column
+        with self._lock:
+            self._tiff.filehandle.seek(page.dataoffsets[index])
+            return self._tiff.filehandle.read(page.databytecounts[index])
+
     def _tile(self, level: int, row: int, column: int) -> Region:
         page = self._pages[level]
         index = row * -(-page.imagewidth // page.tilewidth) + column
         try:
-            with self._lock:
-                self._tiff.filehandle.seek(page.dataoffsets[index])
-                encoded = self._tiff.filehandle.read(page.databytecounts[index])
+            encoded = self._encoded(level, row, column)
             decoded = page.decode(encoded, index, jpegtables=page.jpegtables)[0]
         except (OSError, ValueError, IndexError, RuntimeError) as error:  # the codecs' errors are RuntimeErrors
             raise FileError(f"{self.path}: tile {row}, {column} of level {level} is damaged: {error}") from error
@@ -69,6 +90,21 @@ class OmeTiffSlide(TiledSlide):
     def close(self) -> None:
         """Close the file."""
         self._tiff.close()
+
+
+def holds_only_a_picture(jpeg: bytes) -> bool:
+    """Whether a JPEG is one, and holds nothing but what a decoder needs: no comment, no camera's data."""
+    at = 2
+    if jpeg[:2] != b"\xff\xd8":
+        return False
+    while jpeg[at : at + 1] == b"\xff" and at + 4 <= len(jpeg):
+        marker = jpeg[at + 1]
+        if marker == _START_OF_SCAN:
+            return True
+        if marker not in _PICTURE_MARKERS:
+            return False
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return False
 
 
 def _properties(xml: str) -> dict[str, str]:
