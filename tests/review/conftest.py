@@ -38,13 +38,18 @@ def postgres() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def sqlite_url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'review.sqlite'}"
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def database_url(request, tmp_path) -> str:
+def database_url(request) -> str:
     """An empty database of either kind; PostgreSQL in the slow tests."""
     if request.param == "postgresql":
         pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
         return new_database(request.getfixturevalue("postgres"))
-    return f"sqlite:///{tmp_path / 'review.sqlite'}"
+    return str(request.getfixturevalue("sqlite_url"))
 
 
 @pytest.fixture

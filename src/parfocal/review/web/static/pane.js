@@ -36,6 +36,7 @@ export class Pane {
       navigatorBackground: "#e9ecef",
       animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.5,
       maxZoomPixelRatio: 4,
+      minZoomImageRatio: 0.25,
       visibilityRatio: 0.3,
       preserveImageSizeOnResize: true,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
