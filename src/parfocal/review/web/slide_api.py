@@ -19,7 +19,9 @@ from parfocal.review.web.slide_pages import name_for
 from parfocal.review.web.visitors import Visitor, WithVisitor, somebody, visitors_of
 
 router = APIRouter(dependencies=[Depends(meant), NOT_WITHHELD], tags=["slides"])
-tile_router = APIRouter(dependencies=[NOT_WITHHELD], tags=["slides"])  # only read from, and by far the most asked: nothing is looked up twice
+tile_router = APIRouter(
+    dependencies=[NOT_WITHHELD], tags=["slides"]
+)  # only read from, and by far the most asked: nothing is looked up twice
 
 SlideId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
