@@ -117,15 +117,19 @@ class MarlinFirmware(Firmware):
         self.motors.origin_um = (0.0, 0.0, 0.0)
         self._planned = (0, 0, 0)
         self._is_homed = True
-        self._waits.append("G28")
+        self._wait_with("G28")
         self.queue((0, 0, 0))
 
     def _wait(self, line: str) -> None:
         if self.is_busy:
-            self._waits.append(line)
+            self._wait_with(line)
             return
         self._output(line)
         self.acknowledge()
+
+    def _wait_with(self, line: str) -> None:
+        self._waits.append(line)
+        self._said_busy_s = time.monotonic()
 
     def _output(self, line: str) -> None:
         words = _WORD.findall(line)
