@@ -32,7 +32,7 @@ from parfocal.scan.scanner import scan_fields
 from parfocal.slide.export import export
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.layout import HEADER_FILE
+from parfocal.slide.layout import HEADER_FILE, RECORDS_FILE
 from parfocal.slide.records import FieldRecord
 from parfocal.slide.stitch import stitch
 from parfocal.slide.verify import verify_fields
@@ -48,7 +48,7 @@ MISPLACED_PX = 1.0
 
 _SIDE_MM = 0.25
 _PHASES: tuple[Phase, ...] = ("scan", "stitch", "scan", "export")  # half of the kills while it scans
-_BEFORE_LIGHT = 0.1  # share of those that come before the lamp is lit: most of the time until then is imports
+_SINCE = {"scan": 0.1, "light": 0.2, "fields": 0.7}  # shares of those by what has begun: a process, light, fields
 _PATIENCE_S = 300.0
 _LAMP_PATIENCE_S = 30.0
 _MISSES = 5
@@ -118,23 +118,26 @@ class Killing:
         return done
 
     def _leave_alone(self) -> dict[str, float]:
-        """Scan, stitch and export without a kill; how long each took. "scan" ends, here, where "light" begins."""
+        """Scan, stitch and export without a kill; how long each took; "scan" ends, here, where "light" begins."""
         with self._working(self._left_alone, 1, watch=True) as (_, marks):
             began = {}
             while (mark := marks.recv()) != "done":
                 _raise_failure(mark)
                 if isinstance(mark, str):
                     began[mark] = time.monotonic()
-                if mark == "scan":
-                    self._await_light(marks)
-                    began["light"] = time.monotonic()
+                for what in ("light", "fields") if mark == "scan" else ():
+                    self._await(what, self._left_alone, marks)
+                    began[what] = time.monotonic()
             ends = [*list(began.values())[1:], time.monotonic()]
         return {what: end - began[what] for what, end in zip(began, ends, strict=True)}
 
-    def _await_light(self, marks: Connection) -> None:
-        lamp = SimulatedLamp(self._lamp_file)
-        while not lamp.is_on and not marks.poll():
-            time.sleep(0.005)
+    def _await(self, what: str, folder: Path, marks: Connection) -> None:
+        """Return when the lamp is lit, or the first field is on disk."""
+        lamp, records = SimulatedLamp(self._lamp_file), folder / RECORDS_FILE
+        while not marks.poll():
+            if lamp.is_on if what == "light" else records.exists() and records.stat().st_size > 0:
+                return
+            time.sleep(0.002)
 
     def _kill(self, phase: Phase, number: int) -> Kill:
         folder = self._folder / f"killed-{number}"
@@ -142,7 +145,7 @@ class Killing:
             shutil.rmtree(folder, ignore_errors=True)
             if phase != "scan":
                 shutil.copytree(self._left_alone, folder)
-            since = "light" if phase == "scan" and self._rng.random() > _BEFORE_LIGHT else phase
+            since = str(self._rng.choice(list(_SINCE), p=list(_SINCE.values()))) if phase == "scan" else phase
             after_s = float(self._rng.uniform(0.0, self._durations_s[since]))
             still_at_it, dark_s = self._kill_once(phase, folder, number, since, after_s)
             if still_at_it:
@@ -159,8 +162,8 @@ class Killing:
         with self._working(folder, 100 + number, watch=phase == "scan", phases=(phase,)) as (process, marks):
             while (mark := marks.recv()) != phase:
                 _raise_failure(mark)
-            if since == "light":
-                self._await_light(marks)
+            if since in ("light", "fields"):
+                self._await(since, folder, marks)
             time.sleep(after_s)
             still_at_it = not marks.poll()
             process.kill()
