@@ -1,7 +1,8 @@
 """The documentation against the program: its commands run, its example runs, and it leaves no command out.
 
 Blocks ```console run in the default tests, those of a page that has ```console slow run with these, in order, in the
-slow ones; those of ```console serves run until they have answered; of ```console hours only the arguments are checked.
+slow ones; those of ```console serves run until they have answered; of ```console hours, and of long ones like
+others that run, only the arguments are checked.
 Blocks ```python after run once the page's commands have. The commands of a page run in order in one folder, which holds
 a recorded stack `my-stack` and a fields folder `my-scan`.
 """

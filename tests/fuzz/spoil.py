@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 MEMORY = 4 * 2**30
@@ -37,7 +38,7 @@ def spoil_one(name: str, inputs: int, seed: int) -> dict[str, object]:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     target = next(each for each in TARGETS if each.name == name)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
     outcomes: collections.Counter[str] = collections.Counter()
     bad: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -68,18 +69,19 @@ def spoil_one(name: str, inputs: int, seed: int) -> dict[str, object]:
     return {"name": name, "inputs": inputs, **outcomes, "bad": bad}
 
 
-def spoil(name: str, inputs: int, seed: int) -> dict[str, object]:
+def spoil(names: Sequence[str], inputs: int, seed: int) -> list[dict[str, object]]:
     """The same in a process of its own; one that dies of a signal is told of."""
-    command = [sys.executable, __file__, "--here", "--inputs", str(inputs), "--seed", str(seed), name]
+    command = [sys.executable, __file__, "--here", "--inputs", str(inputs), "--seed", str(seed), *names]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    if done.returncode == 0:
-        told: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return told
-    lines = [line for line in done.stderr.splitlines() if line.startswith('{"number"')]
-    last = json.loads(lines[-1])["number"] if lines else -1
-    why = [line for line in done.stderr.splitlines() if not line.startswith('{"number"')][-12:]
-    died = {"count": 1, "first": last, "message": "\n".join(why)}
-    return {"name": name, "inputs": last + 1, "crashed": 1, "bad": {f"process ended with {done.returncode}": died}}
+    told: list[dict[str, object]] = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.startswith('{"number"')]
+        last = json.loads(lines[-1])["number"] if lines else -1
+        why = [line for line in done.stderr.splitlines() if not line.startswith('{"number"')][-12:]
+        died = {"count": 1, "first": last, "message": "\n".join(why)}
+        bad = {f"process ended with {done.returncode}": died}
+        told.append({"name": names[len(told)], "inputs": last + 1, "crashed": 1, "bad": bad})
+    return told
 
 
 def main() -> int:
@@ -91,13 +93,14 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.here:
-        print(json.dumps(spoil_one(asked.names[0], asked.inputs, asked.seed)))
+        for name in asked.names:
+            print(json.dumps(spoil_one(name, asked.inputs, asked.seed)), flush=True)
         return 0
     from targets import TARGETS
 
     crashed = total = 0
     for name in asked.names or [target.name for target in TARGETS]:
-        told = spoil(name, asked.inputs, asked.seed)
+        (told,) = spoil([name], asked.inputs, asked.seed)
         bad = told.pop("bad")
         print(json.dumps(told), flush=True)
         for key, what in bad.items():  # type: ignore[union-attr]

@@ -69,7 +69,7 @@ def read_parquet(path: Path) -> tuple[FieldQuality, ...]:
         rows = parquet.read_table(path).to_pylist()
     except OSError as error:
         raise cannot("read", path, error) from error
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, ValueError) as error:
         raise FileError(f"{path}: not a Parquet file: {error}") from error
     return _validated(rows, path)
 
