@@ -1,0 +1,253 @@
+"""Two readers, three slides, to the agreement report, in Debian's Chromium; and a server that is killed in mid-read."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from reviewing import PASSWORD
+from studying import FIELDS, READERS, SLIDES, write_slides
+
+from parfocal.review.accounts import accounts
+from parfocal.review.accounts.roles import Role
+from parfocal.review.database.connection import Database
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
+axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe (the dev extra)")
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = shutil.which("chromium")
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+DESKTOP, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
+PICTURES = os.environ.get("PARFOCAL_TEST_PICTURES")  # a folder: look at what is on the screen
+
+
+@pytest.fixture
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Slides and accounts."""
+    write_slides(tmp_path)
+    database = Database(f"sqlite:///{tmp_path / 'parfocal.sqlite'}")
+    with database.writing() as session:
+        for name, role in (("root", Role.ADMIN), ("lena", Role.LEAD), *((name, Role.READER) for name in READERS)):
+            accounts.add(session, name, role, PASSWORD, by="test")
+    database.close()
+    return tmp_path
+
+
+@contextmanager
+def serving(folder: Path, port: int = 0):
+    """The process, and its address without the last slash."""
+    command = [sys.executable, "-m", "parfocal", "serve", str(folder), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().split()[-1].rstrip("/")
+        finally:
+            process.kill()
+
+
+class Seat:
+    """Somebody at a browser."""
+
+    def __init__(self, browser, address: str, name: str) -> None:
+        self.page = browser.new_page(viewport=DESKTOP)
+        self.page.set_default_timeout(60_000)
+        self.wrong: list[str] = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.wrong.append(said.text))
+        self.address = address
+        self.go("/sign-in?next=/studies")
+        self.page.fill("#name", name)
+        self.page.fill("#password", PASSWORD)
+        self.page.click("text=Sign in >> nth=-1")
+        self.page.wait_for_url("**/studies")
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.address + path)
+
+    def looks_right(self, name: str) -> None:
+        """No error in the console, no violation of axe-core, nothing wider than a phone."""
+        for suffix, size in (("", DESKTOP), ("-phone", PHONE)):
+            self.page.set_viewport_size(size)
+            if PICTURES:
+                self.page.screenshot(path=f"{PICTURES}/{name}{suffix}.png", full_page=True)
+            found = axe_api.Axe().run(self.page)
+            assert found.violations_count == 0, f"{name}{suffix}\n{found.generate_report()}"
+            wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, f"{name}{suffix} is {wide} px too wide"
+        self.page.set_viewport_size(DESKTOP)
+        assert self.wrong == []
+
+    def ready(self) -> None:
+        self.page.wait_for_selector("html[data-ready]")
+
+    def saved(self) -> None:
+        sync_api.expect(self.page.locator("#saved")).to_have_text("Saved.", timeout=60_000)
+
+    def begin(self) -> bool:
+        """Open the next reading; False where there is none."""
+        self.go("/studies")
+        button = self.page.locator("text=/(Begin the next|Go on with the) reading/")
+        if button.count() == 0:
+            return False
+        button.click()
+        self.ready()
+        return True
+
+    @property
+    def has_image(self) -> bool:
+        return self.page.locator("#frame").count() > 0
+
+    def look_at_all(self) -> None:
+        for number in range(FIELDS):
+            self.page.locator("#strip button").nth(number).click()
+            self.page.wait_for_selector(f"#strip button.looked >> nth={number}")
+            sync_api.expect(self.page.locator("#looked")).to_contain_text(f"of {FIELDS}")
+        self.saved()
+
+    def mark(self, item: str, x: float, y: float) -> None:
+        self.page.click(f".tally[data-item={item}] .item")
+        box = self.page.locator("#frame").bounding_box()
+        self.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+    def submit(self) -> None:
+        sync_api.expect(self.page.locator("#saved")).to_have_text(re.compile(r"^(Saved\.)?$"), timeout=60_000)
+        self.page.click("text=Submit the reading")
+        self.page.wait_for_url("**/studies?done=*")
+
+    def read_everything(self) -> None:
+        readings = 0
+        while self.begin():
+            if self.has_image:
+                self.look_at_all()
+                self.mark("gpc-clusters", 0.3, 0.4)
+                self.mark("gpc-clusters", 0.6, 0.5)
+            else:
+                self.page.fill("#count-gpc-clusters", "12")
+                self.page.press("#count-gpc-clusters", "Tab")
+            self.submit()
+            readings += 1
+        assert readings == 3 * len(SLIDES)
+
+
+def test_two_readers_read_three_slides_to_the_agreement_report(browser, folder):
+    with serving(folder) as (_, address):
+        lead = Seat(browser, address, "lena")
+        lead.looks_right("studies-empty")
+        lead.page.click("text=New study")
+        lead.page.fill("#name", "Pilot")
+        lead.page.fill("#fields_per_slide", str(FIELDS))
+        lead.page.fill("#wash_out_days", "0")
+        lead.looks_right("study-new")
+        lead.page.click("text=Make the study")
+        lead.page.fill("#margin", "10")
+        lead.page.click("button:text('Set')")
+        lead.looks_right("study-draft")
+        lead.page.click("text=Start the study")
+        study = lead.page.url
+        lead.page.click("text=Codes for the glass")
+        lead.looks_right("codes")
+
+        raj, mia = (Seat(browser, address, name) for name in READERS)
+        while raj.begin() and not raj.has_image:
+            raj.looks_right("reading-glass")
+            raj.page.fill("#count-gnb", "3")
+            raj.page.press("#count-gnb", "Tab")
+            raj.submit()
+        raj.look_at_all()
+        raj.mark("gnb", 0.25, 0.25)
+        raj.mark("gnb", 0.5, 0.5)
+        raj.mark("pus", 0.7, 0.3)
+        raj.saved()
+        raj.looks_right("reading")
+        assert raj.page.input_value("#count-gnb") == "2"
+        raj.mark("gnb", 0.5, 0.5)  # a second time takes it back
+        raj.saved()
+        assert raj.page.input_value("#count-gnb") == "1"
+        raj.page.click("text=Pause")
+        raj.looks_right("reading-paused")
+        raj.page.click("button:text('Go on')")
+        raj.ready()
+        assert raj.page.inner_text(".tally[data-item=gnb] .total") == "1"
+        raj.submit()
+        raj.looks_right("studies-reader")
+        finish(raj)
+        mia.read_everything()
+
+        lead.page.goto(study)
+        lead.looks_right("study-complete")
+        lead.page.click("text=Close and unblind")
+        lead.page.click("text=Agreement of the readers")
+        lead.looks_right("agreement")
+        assert "Reader mia against the same reader's glass" in lead.page.inner_text("main")
+        lead.page.click("table a >> nth=0")
+        lead.looks_right("discordance")
+        lead.page.check("input[value=not-drawn]")
+        lead.page.click("text=Keep, and go on")
+        lead.page.goto(f"{study}/agreement")
+        assert "In 1 the organism occurs in a scanned field that was not drawn" in lead.page.inner_text("main")
+
+
+def finish(seat: Seat) -> None:
+    """Read what is left, and find nothing."""
+    while seat.begin():
+        if seat.has_image:
+            seat.look_at_all()
+        else:
+            seat.page.fill("#fields", "12")
+            seat.page.press("#fields", "Tab")
+        seat.submit()
+
+
+def test_a_server_that_is_killed_in_mid_read_loses_nothing_that_was_saved(browser, folder):
+    with serving(folder) as (process, address):
+        lead = Seat(browser, address, "lena")
+        lead.go("/studies/new")
+        lead.page.fill("#name", "Pilot")
+        lead.page.fill("#fields_per_slide", str(FIELDS))
+        lead.page.click("text=Make the study")
+        lead.page.click("text=Start the study")
+        lead.page.wait_for_selector("text=running")
+        raj = Seat(browser, address, "raj")
+        while raj.begin() and not raj.has_image:
+            raj.page.check("#non-interpretable")
+            raj.submit()
+        raj.look_at_all()
+        for place in range(5):
+            raj.mark("gnb", 0.1 + 0.15 * place, 0.5)
+        raj.saved()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        raj.mark("gnb", 0.9, 0.9)
+        sync_api.expect(raj.page.locator("#saved")).to_contain_text("does not answer", timeout=60_000)
+    port = int(re.search(r":(\d+)$", address)[1])
+    with serving(folder, port):
+        raj.saved()  # sent again by itself
+        raj.page.reload()
+        raj.ready()
+        assert raj.page.inner_text(".tally[data-item=gnb] .total") == "6"
