@@ -35,7 +35,8 @@ class Camera:
     """What an ImageAcquirer stands for: it exposes when it is triggered."""
 
     def __init__(self):
-        self.scene, self.bits, self.triggered, self.log = 120, 8, [], []
+        self.scene, self.triggered, self.log = 120, [], []
+        self.is_late = self.is_incomplete = False
         names = ("ExposureAuto", "ExposureTime", "AcquisitionMode", "TriggerSelector", "TriggerSource", "TriggerMode")
         nodes = {name: Node() for name in names}
         nodes |= {"Height": Node(SHAPE[0]), "Width": Node(SHAPE[1]), "PixelFormat": Node("RGB8"), "Gamma": Node(0.4)}
@@ -48,20 +49,22 @@ class Camera:
 
     def stop(self):
         self.log.append("stop")
+        self.triggered.clear()
 
     def destroy(self):
         self.log.append("destroy")
 
     @contextmanager
     def fetch(self, *, timeout):
-        if not self.triggered:
+        if self.is_late or not self.triggered:
             raise ProducerError(f"no buffer within {timeout} s")
         data_format = self.nodes.PixelFormat.value
         colours = 3 if data_format.startswith(("RGB", "BGR")) else 1
         kind = np.uint8 if data_format.endswith("8") else np.uint16
         values = np.full(SHAPE[0] * SHAPE[1] * colours, self.triggered.pop(0), dtype=kind)
         component = SimpleNamespace(data=values, data_format=data_format, height=SHAPE[0], width=SHAPE[1])
-        yield SimpleNamespace(payload=SimpleNamespace(components=[component]))
+        components = [] if self.is_incomplete else [component]
+        yield SimpleNamespace(payload=SimpleNamespace(components=components))
         values[:] = 0  # the buffer belongs to the producer again
 
 
@@ -177,3 +180,23 @@ def test_what_is_missing_is_named(opened, monkeypatch):
     monkeypatch.setattr("parfocal.devices.genicam.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"pip install parfocal\[genicam\]"):
         opened()
+
+
+def test_a_frame_that_comes_too_late_is_not_taken_for_the_next_one(opened, camera):
+    devices = opened()
+    camera.scene, camera.is_late = 60, True
+    with pytest.raises(InstrumentError, match="no buffer"):
+        devices.camera.snap()
+    camera.scene, camera.is_late = 200, False
+    assert devices.camera.snap()[0, 0, 0] == 200
+    assert devices.camera.snap()[0, 0, 0] == 200
+    assert camera.log.count("start") == 2
+
+
+def test_a_frame_of_which_nothing_came_is_told_of(opened, camera):
+    devices = opened()
+    camera.is_incomplete = True
+    with pytest.raises(InstrumentError, match="a frame came incomplete"):
+        devices.camera.snap()
+    camera.is_incomplete = False
+    assert devices.camera.snap().mean() == 120

@@ -1,5 +1,7 @@
 """An acquisition of pymmcore-plus focuses with Parfocal, on a stage with real backlash."""
 
+from pathlib import Path
+
 import pytest
 
 useq = pytest.importorskip("useq")
@@ -8,8 +10,8 @@ pytest.importorskip("pymmcore_plus")
 from pymmcore_plus.mda import MDAEngine  # noqa: E402
 
 from parfocal.config import open_microscope  # noqa: E402
-from parfocal.devices.micromanager.offered import offer  # noqa: E402
-from parfocal.errors import SettingsError  # noqa: E402
+from parfocal.devices.micromanager.offered import OfferedZStage, offer  # noqa: E402
+from parfocal.errors import LimitError, SettingsError  # noqa: E402
 from parfocal.micromanager.autofocus import ACTION, FocusingEngine, instrument_on  # noqa: E402
 
 DEVICES = """
@@ -144,3 +146,61 @@ def test_where_no_focus_is_found_the_plan_stands(run, steps, simulated, caplog, 
 def test_only_an_instrument_of_real_devices_can_lie_on_a_core(core, small_toml):
     with pytest.raises(SettingsError, match='an autofocus needs kind = "devices"'):
         instrument_on(core, small_toml())
+
+
+def test_a_z_outside_the_instruments_limits_is_refused_before_any_motion(run, core, simulated):
+    """The soft limits are -120 … 120 µm, the stage's own lie far outside."""
+    with pytest.raises(LimitError, match=r"z 130\.00 µm is outside the limits -120 … 120 µm"):
+        run([useq.MDAEvent(x_pos=300.0, y_pos=0.0, z_pos=130.0)])
+    assert core.getPosition() == -60.0
+    assert simulated.microscope.xy.position_um != (300.0, 0.0)
+
+
+def test_so_is_one_that_the_focus_has_shifted_there(run, steps, core, simulated, network):
+    """The focus lies 4 µm above the plan: what the plan has 2 µm below the limit is refused."""
+    (x, y, z), _ = away_from_focus(simulated, by_um=-4.0)
+    there = {"x_pos": x, "y_pos": y, "index": {"p": 0}}
+    focusing = useq.MDAEvent(**there, z_pos=z, action=useq.CustomAction(name=ACTION))
+    with pytest.raises(LimitError, match="outside the limits -120 … 120 µm"):
+        run([focusing, useq.MDAEvent(**there, z_pos=118.0)])
+    assert [result.verdict for _, result in steps] == ["focused"]
+    assert core.getPosition() < 50.0
+
+
+def test_an_inverted_axis_has_its_limits_the_other_way_round(core, simulated, toml, tmp_path):
+    text = Path(toml).read_text(encoding="utf-8").replace("lowest_um = -120.0", "lowest_um = -90.0", 1)
+    path = tmp_path / "inverted.toml"
+    path.write_text(text.replace('driver = "micromanager"', 'driver = "micromanager"\ninvert = ["z"]'))
+    engine = FocusingEngine(core, path)
+    with pytest.raises(LimitError, match=r"z -100\.00 µm is outside the limits -90 … 120 µm"):
+        engine.setup_event(useq.MDAEvent(z_pos=100.0))
+
+
+def test_the_slack_is_closed_anew_after_the_plan_has_moved_z(core, simulated, toml, tmp_path, monkeypatch, network):
+    """With the first image at the pivot itself, a guard that had not seen the plan go down would not go below it."""
+    path = tmp_path / "at-the-pivot.toml"
+    path.write_text(Path(toml).read_text(encoding="utf-8").replace("start_below_um = 6.0", "start_below_um = 0.0"))
+    z = simulated.truth.best_focus_um(0.0, 0.0)
+    focusing = {"x_pos": 0.0, "y_pos": 0.0, "action": useq.CustomAction(name=ACTION)}
+    engine = FocusingEngine(core, path, predictor=Doubtful(simulated.predictor()))
+    moves_um, move_to = [], simulated.microscope.z.move_to
+    monkeypatch.setattr(simulated.microscope.z, "move_to", lambda z_um: (moves_um.append(z_um), move_to(z_um)))
+    for z_um in (z, z - 15.0):
+        event = useq.MDAEvent(**focusing, z_pos=z_um)
+        engine.setup_event(event)
+        moves_um.clear()
+        list(engine.exec_event(event))
+    assert moves_um[0] == pytest.approx(z - 15.0 - 22.0)
+
+
+def test_plan_and_instrument_must_mean_the_same_drive(core, toml):
+    core.loadPyDevice("Piezo", OfferedZStage(lambda: None))
+    core.initializeDevice("Piezo")
+    engine = FocusingEngine(core, toml)
+    core.setFocusDevice("Piezo")
+    try:
+        with pytest.raises(SettingsError, match=r"moves z by Piezo, the instrument by Z: .*setFocusDevice\('Z'\)"):
+            engine.setup_sequence(useq.MDASequence())
+    finally:
+        core.setFocusDevice("Z")
+        core.unloadDevice("Piezo")

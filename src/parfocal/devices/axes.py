@@ -67,27 +67,27 @@ class InvertedZ:
     """A z stage whose own axis runs away from the objective, in our direction.
 
     Args:
-        stage: the device, in its own.
+        stage: the device, in its own; kept as an attribute.
     """
 
     def __init__(self, stage: ZStage) -> None:
-        self._stage = stage
+        self.stage = stage
         if isinstance(stage, Homing):
             self.home = stage.home
 
     @property
     def position_um(self) -> float:
         """Position in µm as the stage reports it; up is towards the objective."""
-        return -self._stage.position_um
+        return -self.stage.position_um
 
     @property
     def limits_um(self) -> tuple[float, float]:
         """(lowest, highest) position in µm."""
-        return _signed(self._stage.limits_um, -1)
+        return _signed(self.stage.limits_um, -1)
 
     def move_to(self, z_um: float) -> None:
         """Move and settle. Raises LimitError before any motion if the target lies outside the limits."""
-        self._stage.move_to(-z_um)
+        self.stage.move_to(-z_um)
 
 
 def _signed(limits_um: tuple[float, float], sign: int) -> tuple[float, float]:

@@ -60,6 +60,7 @@ class GenicamCamera:
         self._acquirer = acquirer
         self._pixel_size_um = pixel_size_um
         self._timeout_s = timeout_s
+        self._is_behind = False
         nodes = acquirer.remote_device.node_map
         self._frame_shape = int(nodes.Height.value), int(nodes.Width.value)
 
@@ -74,12 +75,26 @@ class GenicamCamera:
         return self._pixel_size_um
 
     def snap(self) -> Frame:
-        """Trigger an exposure and wait for it: uint8 (Y, X, 3). Raises InstrumentError if none comes."""
+        """Trigger an exposure and wait for it: uint8 (Y, X, 3). Raises InstrumentError if none comes.
+
+        After a failure the acquisition begins anew, lest the frame that came too late is taken for the next one.
+        """
         with _speaking("exposure"):
-            self._acquirer.remote_device.node_map.TriggerSoftware.execute()
-            with self._acquirer.fetch(timeout=self._timeout_s) as buffer:
-                component = buffer.payload.components[0]
-                return _frame(component.data, component.data_format, (component.height, component.width))
+            if self._is_behind:
+                self._acquirer.stop()
+                self._acquirer.start()
+            self._is_behind = True
+            frame = self._triggered()
+            self._is_behind = False
+        return frame
+
+    def _triggered(self) -> Frame:
+        self._acquirer.remote_device.node_map.TriggerSoftware.execute()
+        with self._acquirer.fetch(timeout=self._timeout_s) as buffer:
+            if not buffer.payload.components:
+                raise InstrumentError("GenICam camera: a frame came incomplete")
+            component = buffer.payload.components[0]
+            return _frame(component.data, component.data_format, (component.height, component.width))
 
 
 def _frame(values: np.ndarray[Any, Any], data_format: str, shape: tuple[int, int]) -> Frame:

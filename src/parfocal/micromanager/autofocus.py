@@ -23,9 +23,12 @@ from parfocal.config import Instrument
 from parfocal.config.assembled import assembled_instrument
 from parfocal.config.tables import folder_of, read_instrument_file
 from parfocal.devices.approach import GuardedZ
+from parfocal.devices.axes import InvertedZ
+from parfocal.devices.base import ZStage
 from parfocal.devices.driver import Asked, Devices, Driver, driver_named
 from parfocal.devices.micromanager.driver import DRIVER, devices_of
 from parfocal.devices.micromanager.settings import MicroManagerSettings
+from parfocal.devices.micromanager.stages import ZStageOfCore
 from parfocal.errors import SettingsError
 from parfocal.focus.controller import focus_field
 from parfocal.focus.predictor import Predictor
@@ -76,7 +79,8 @@ class FocusingEngine(MDAEngine):
         on_focus: called after each step with its event and what it came to.
 
     Raises:
-        SettingsError, FileError, InstrumentError: as `instrument_on`.
+        SettingsError: if the core focuses by another drive than the instrument does; else as `instrument_on`.
+        FileError, InstrumentError: as `instrument_on`.
     """
 
     def __init__(
@@ -93,19 +97,25 @@ class FocusingEngine(MDAEngine):
         self._predictor = predictor or self._instrument.predictor(network)
         self._on_focus = on_focus
         self._shift_um: dict[tuple[int | None, int | None], float] = {}
-        microscope, settings = self._instrument.microscope, self._instrument.settings
-        self._z = GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
+        self._label, self._direction = _drive(self._instrument.microscope.z, core.getFocusDevice())
+        self._guarded_z()  # limits that leave no room are told of now
+        self._check_drive()
 
     def setup_sequence(self, sequence: MDASequence) -> SummaryMetaV1 | None:
         """Begin an acquisition: what was found in the one before is forgotten."""
+        self._check_drive()
         self._shift_um.clear()
         return super().setup_sequence(sequence)
 
     def setup_event(self, event: MDAEvent) -> None:
-        """Move there, in z by as much beside the plan as the focus was found to lie."""
-        shift_um = self._shift_um.get(_place(event), 0.0)
-        if shift_um and event.z_pos is not None:
-            event = event.replace(z_pos=event.z_pos + shift_um)
+        """Move there, in z by as much beside the plan as the focus was found to lie.
+
+        Raises:
+            LimitError: if that z lies outside the instrument's limits; nothing has moved.
+        """
+        if event.z_pos is not None:
+            event = event.replace(z_pos=event.z_pos + self._shift_um.get(_place(event), 0.0))
+            self._guarded_z().check_reach(self._direction * event.z_pos)
         super().setup_event(event)
 
     def exec_event(self, event: MDAEvent) -> Iterable[Any]:
@@ -116,18 +126,32 @@ class FocusingEngine(MDAEngine):
         yield from super().exec_event(event)
 
     def _focus(self, event: MDAEvent) -> None:
-        microscope, pivot_um = self._instrument.microscope, self._z.position_um
+        microscope, z = self._instrument.microscope, self._guarded_z()
+        pivot_um = z.position_um
         with self._lit():
-            result = focus_field(microscope, self._z, self._predictor, pivot_um, self._instrument.settings.focus)
-            self._z.start_field()
+            result = focus_field(microscope, z, self._predictor, pivot_um, self._instrument.settings.focus)
+            z.start_field()
             if result.verdict == "focused":
-                self._z.approach_from_below(result.z_um if result.focus_um is None else result.focus_um)
+                z.approach_from_below(result.z_um if result.focus_um is None else result.focus_um)
             else:
                 _log.warning("no focus at %s: %s, %s; z stays as planned", event.index, result.verdict, result.reason)
-                self._z.approach_from_below(pivot_um)
+                z.approach_from_below(pivot_um)
         if result.verdict == "focused" and event.z_pos is not None:
-            self._shift_um[_place(event)] = self.mmcore.getPosition() - event.z_pos
+            self._shift_um[_place(event)] = self.mmcore.getPosition(self._label) - event.z_pos
         self._on_focus(event, result)
+
+    def _guarded_z(self) -> GuardedZ:
+        """A new guard: the plan moves z behind an old one, which would believe that the slack is closed."""
+        microscope, settings = self._instrument.microscope, self._instrument.settings
+        return GuardedZ(microscope.z, microscope.clock, settings.approach, settings.limits)
+
+    def _check_drive(self) -> None:
+        moved = self.mmcore.getFocusDevice()
+        if moved != self._label:
+            raise SettingsError(
+                f"the acquisition moves z by {moved or 'no device'}, the instrument by {self._label}: make them one by "
+                f"core.setFocusDevice({self._label!r})"
+            )
 
     @contextmanager
     def _lit(self) -> Iterator[None]:
@@ -142,6 +166,14 @@ class FocusingEngine(MDAEngine):
             if not was_on:
                 lamp.off()
             core.setAutoShutter(automatic)
+
+
+def _drive(z: ZStage, focus_device: str) -> tuple[str, float]:
+    """Label of a z stage's drive in the core, and 1, or −1 where the core counts the other way."""
+    if isinstance(z, InvertedZ):
+        label, direction = _drive(z.stage, focus_device)
+        return label, -direction
+    return (z.label, z.direction) if isinstance(z, ZStageOfCore) else (focus_device, 1.0)
 
 
 def _asks_for_focus(event: MDAEvent) -> bool:

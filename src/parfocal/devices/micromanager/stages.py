@@ -92,22 +92,26 @@ class ZStageOfCore:
 
     Where the configuration declares that the drive's positive direction leads the specimen away from the objective, the
     axis is turned round here.
+
+    Attributes:
+        label: the drive's.
+        direction: 1, or −1 where the axis is turned round.
     """
 
     def __init__(self, session: CMMCorePlus, label: str, limits_um: tuple[float, float], arrival: Arrival) -> None:
         self._session = session
-        self._label = label
+        self.label = label
         self._arrival = arrival
         with speaking(label):
-            self._sign = -1.0 if int(session.getFocusDirection(label)) < 0 else 1.0
-        ends_um = sorted(self._sign * end_um for end_um in limits_um)
+            self.direction = -1.0 if int(session.getFocusDirection(label)) < 0 else 1.0
+        ends_um = sorted(self.direction * end_um for end_um in limits_um)
         self._limits_um = (ends_um[0], ends_um[1])
 
     @property
     def position_um(self) -> float:
         """Position in µm as the stage reports it."""
-        with speaking(self._label):
-            return self._sign * float(self._session.getPosition(self._label))
+        with speaking(self.label):
+            return self.direction * float(self._session.getPosition(self.label))
 
     @property
     def limits_um(self) -> tuple[float, float]:
@@ -117,8 +121,8 @@ class ZStageOfCore:
     def move_to(self, z_um: float) -> None:
         """Move and settle. Raises LimitError before any motion if the target lies outside the limits."""
         check_limits("z", z_um, self._limits_um)
-        with speaking(self._label):
-            self._session.setPosition(self._label, self._sign * z_um)
-            self._session.waitForDevice(self._label)
+        with speaking(self.label):
+            self._session.setPosition(self.label, self.direction * z_um)
+            self._session.waitForDevice(self.label)
         time.sleep(self._arrival.settle_s)
-        self._arrival.check(self._label, (z_um,), (self.position_um,))
+        self._arrival.check(self.label, (z_um,), (self.position_um,))
