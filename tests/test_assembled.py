@@ -83,6 +83,23 @@ def test_the_lamp_can_be_opened_alone(toml):
     assert CLOSED == ["stand"]
 
 
+def test_a_lamp_that_is_switched_by_hand_is_known_as_one_and_no_program_claims_to_put_it_out(toml):
+    path = toml(stand=STAND + 'roles = ["camera", "xy", "z"]\n', lamp='driver = "always-on"\n')
+    with open_microscope(path) as instrument:
+        assert instrument.microscope.lamp_by_hand
+        assert instrument.lamp_name is None  # so that no supervisor is started for it
+    with pytest.raises(SettingsError, match="lamp of put-together is switched by hand"), open_lamp(path):
+        pass
+    with open_microscope(toml(all=STAND)) as instrument:
+        assert not instrument.microscope.lamp_by_hand
+
+
+def test_after_a_command_it_is_said_that_a_hand_must_switch_it_off(toml, parfocal, tmp_path):
+    path = toml(stand=STAND + 'roles = ["camera", "xy", "z"]\n', lamp='driver = "always-on"\n')
+    code, _, err = parfocal("scan", path, "--out", tmp_path / "s", "--area", "150x150")
+    assert (code, "Switch the lamp off by hand" in err) == (2, True)
+
+
 def test_when_one_device_does_not_answer_the_others_are_let_go_of(toml):
     stage = STAND + 'roles = ["camera", "z", "lamp"]\nname = "stage"\n'
     with pytest.raises(InstrumentError, match="eye does not answer"):

@@ -1,5 +1,6 @@
 """A configuration of Micro-Manager may name an instrument of Parfocal; the driver then reaches it through the core."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from parfocal.devices.wall_clock import WallClock
 from parfocal.errors import InstrumentError, SettingsError
 
 pytest.importorskip("pymmcore_plus.experimental.unicore")
+
+from parfocal.micromanager.devices import Instrument
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "microscopes" / "micromanager-unimmcore.cfg"
 LIMITS = {"xy_limits_um": ((-12_500, 12_500), (-12_500, 12_500)), "z_limits_um": (-500, 500)}
@@ -76,3 +79,26 @@ def test_two_instruments_of_one_label_do_not_mix(configuration):
     with pytest.raises(InstrumentError, match="Microscope could not be initialised"):
         opened(configuration(), "z")
     first.close()
+
+
+def test_a_lamp_that_disobeys_does_not_keep_the_rest_from_being_let_go_of(monkeypatch):
+    hub = Instrument()
+    closed = []
+
+    class Stubborn:
+        def off(self):
+            raise InstrumentError("it stays lit")
+
+    monkeypatch.setattr(hub, "get_label", lambda: "Microscope")
+    hub.initialize()
+    opened = open_microscope("simulated-20x")
+    hub._opened = replace(
+        opened, microscope=replace(opened.microscope, lamp=Stubborn()), close=lambda: closed.append(True)
+    )
+    with pytest.raises(InstrumentError, match="it stays lit"):
+        hub.shutdown()
+    assert closed == [True]
+    other = Instrument()
+    monkeypatch.setattr(other, "get_label", lambda: "Microscope")
+    other.initialize()
+    other.shutdown()

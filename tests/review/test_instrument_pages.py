@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from reviewing import Server
@@ -10,6 +11,7 @@ from reviewing import Server
 from knowing import Knowing
 from parfocal.cli.bench import bench_opener
 from parfocal.config import Instrument
+from parfocal.errors import InstrumentError
 from parfocal.review.accounts.roles import Role
 from parfocal.review.settings import ServeSettings
 from parfocal.slide.fields import FieldsFolder
@@ -168,6 +170,47 @@ def test_a_jog_beyond_a_limit_moves_nothing_at_all(browser, by):
     assert "outside the limits" in answer.json()["detail"]
     after = browser.get("/api/instrument").json()
     assert all(after[axis] == before[axis] for axis in ("x_um", "y_um", "z_um"))
+
+
+def test_a_jog_that_had_to_wait_for_a_scan_moves_nothing(browser, server, monkeypatch):
+    desk = server.services.desk
+    devices = desk._devices
+
+    class AfterAScan:
+        """The lock, taken by a whole scan between the jog's call and its turn."""
+
+        def __enter__(self):
+            desk._devices = devices
+            desk.scan("mine", (0.15, 0.1), "")
+            desk._thread.join()
+            self.stands_um = desk.bench.dark().xy.position_um
+            devices.acquire()
+
+        def __exit__(self, *_):
+            devices.release()
+
+    desk._devices = lock = AfterAScan()
+    with pytest.raises(InstrumentError, match="a scan came first: nothing was moved"):
+        desk.jog(50.0, 0.0, 0.0)
+    assert desk.bench.dark().xy.position_um == lock.stands_um
+
+
+def test_a_jog_that_does_not_arrive_is_told_of(browser, server):
+    server.services.desk.bench.dark().xy.move_to = lambda x_um, y_um: None
+    answer = browser.post("/api/instrument/jog", json={"dx_um": 100})
+    assert answer.status_code == 409
+    assert "100.0 µm from where it was sent" in answer.text
+
+
+def test_a_lamp_that_only_a_hand_can_put_out_is_not_called_off(server):
+    desk = server.services.desk
+    instrument = desk.bench.instrument
+    by_hand = replace(instrument, microscope=replace(instrument.microscope, lamp_by_hand=True))
+    desk._bench = replace(desk.bench, instrument=by_hand)
+    desk._tell(state="scanning")
+    desk.pause()
+    assert desk.status.words == "Paused. Switch the lamp off by hand."
+    desk._tell(state="idle")
 
 
 def test_the_live_view_shows_frames_and_puts_the_lamp_out_when_nobody_watches(browser, lamp):

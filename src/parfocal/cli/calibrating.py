@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from parfocal.cli.terminal import Bars, json_option, network_option, terminable
+from parfocal.cli.terminal import Bars, json_option, lamp_attended, network_option, terminable
 
 _STEPS = ("backlash", "stage", "settle", "optics", "light", "noise", "start")
 
@@ -59,7 +59,12 @@ def calibrate(
     """
     from parfocal import api
 
-    with terminable(), api.open_microscope(microscope, specimen, seed) as instrument, Bars(quiet=as_json) as bars:
+    with (
+        terminable(),
+        api.open_microscope(microscope, specimen, seed) as instrument,
+        lamp_attended(instrument),
+        Bars(quiet=as_json) as bars,
+    ):
         report = api.calibrate(
             instrument,
             None if step is None else [step],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parfocal.cli.scanning import AREA
-from parfocal.cli.terminal import Bars, json_option, terminable
+from parfocal.cli.terminal import Bars, json_option, lamp_attended, terminable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def collect(
         ) as instrument,
     ):
         name = api.slide_name(instrument) if slide is None else slide
-        with Bars(quiet=as_json) as bars:
+        with lamp_attended(instrument), Bars(quiet=as_json) as bars:
             made = api.collect(instrument, out, area, wanted=wanted, slide=name, on_progress=bars.stitched)
     there = sum(
         re.fullmatch(rf"{re.escape(name)}-\d+", file.parent.name) is not None for file in out.glob("*/stack.json")

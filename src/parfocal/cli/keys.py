@@ -48,5 +48,5 @@ def _watch(switch: ScanSwitch, done: threading.Event) -> None:
         ready, _, _ = select.select([sys.stdin], [], [], _LOOK_EVERY_S)
         if ready and sys.stdin.read(1) in _PAUSE_KEYS:
             switch.toggle()
-            told = "paused after this field, the lamp off; p goes on" if switch.is_paused else "going on"
+            told = "paused after this field; p goes on" if switch.is_paused else "going on"
             click.echo(f"\n{told}", err=True)

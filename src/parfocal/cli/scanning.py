@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parfocal.cli.keys import keys_pause
-from parfocal.cli.terminal import Bars, json_option, network_option, show, terminable
+from parfocal.cli.terminal import Bars, json_option, lamp_attended, network_option, show, terminable
 from parfocal.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def scan(
         raise click.UsageError("a scan needs MICROSCOPE and --out; to go on with one, --resume FOLDER")
     with terminable(), keys_pause(quiet=as_json) as switch:
         instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
-        with instrument, Bars(quiet=as_json) as bars:
+        with instrument, lamp_attended(instrument), Bars(quiet=as_json) as bars:
             report = api.scan(
                 instrument,
                 out,
@@ -151,14 +151,15 @@ def _resume(
 
     with terminable(), keys_pause(quiet=as_json) as switch, Bars(quiet=as_json) as bars:
         opened = api.open_again(folder, microscope, network=network) if api.needs_instrument(folder) else None
-        return api.resume(
-            folder,
-            opened,
-            accept_changes=accept_changes,
-            on_progress=bars.scanned,
-            on_stitch=bars.stitched,
-            switch=switch,
-        )
+        with lamp_attended(opened.instrument if opened else None):
+            return api.resume(
+                folder,
+                opened,
+                accept_changes=accept_changes,
+                on_progress=bars.scanned,
+                on_stitch=bars.stitched,
+                switch=switch,
+            )
 
 
 def _show_scanned(report: dict[str, Any], folder: Path, as_json: bool) -> None:
@@ -205,7 +206,7 @@ def rescan(
 
     with terminable():
         instrument = api.open_microscope(microscope, specimen, seed, calibration=calibration, accept_stale=accept_stale)
-        with instrument, Bars(quiet=as_json) as bars:
+        with instrument, lamp_attended(instrument), Bars(quiet=as_json) as bars:
             report = api.rescan(
                 instrument,
                 folder,

@@ -15,6 +15,7 @@ import click
 from parfocal.errors import ScanStoppedError
 
 if TYPE_CHECKING:
+    from parfocal.config import Instrument
     from parfocal.scan.progress import ScanProgress
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
@@ -79,6 +80,16 @@ def terminable() -> Iterator[None]:
         raise ScanStoppedError("interrupted") from error
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def lamp_attended(instrument: Instrument | None) -> Iterator[None]:
+    """After a block that lit an instrument's lamp, one that only a hand can put out is told of."""
+    try:
+        yield
+    finally:
+        if instrument is not None and instrument.microscope.lamp_by_hand:
+            click.echo("Switch the lamp off by hand: no program can.", err=True)
 
 
 class Bars:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 
 from parfocal.config.tables import InstrumentFile
+from parfocal.devices.always_on import AlwaysOnLamp
 from parfocal.devices.axes import AxisDirections, DirectedXY, InvertedZ
 from parfocal.devices.base import Clock, Lamp
 from parfocal.devices.driver import Asked, Devices, Driver, Role, driver_named
@@ -47,25 +48,34 @@ def assembled_instrument(
                 f"instrument {file.name}: camera.frame_shape is {file.camera.frame_shape} px, "
                 f"the camera returns {camera.frame_shape} px"
             )
+        lamp = _given("lamp", (devices.lamp for devices in opened))
         microscope = Microscope(
             name=file.name,
             camera=camera,
             xy=_given("xy", (devices.xy for devices in opened)),
             z=_given("z", (devices.z for devices in opened)),
-            lamp=_given("lamp", (devices.lamp for devices in opened)),
+            lamp=lamp,
             clock=clock,
             objective=Objective(**file.objective.model_dump()),
             sensor_pixel_um=file.camera.sensor_pixel_um,
             decision_time_s=file.decision_time_s,
+            lamp_by_hand=isinstance(lamp, AlwaysOnLamp),
         )
         return microscope, letting_go.pop_all().close
 
 
 def assembled_lamp(file: InstrumentFile, folder: Path) -> tuple[Lamp, Callable[[], None]]:
-    """Open the lamp alone, and what lets go of it. Raises as `assembled_instrument`."""
+    """Open the lamp alone, and what lets go of it.
+
+    Raises:
+        SettingsError: if only a hand can switch it; else as `assembled_instrument`.
+        InstrumentError: if it does not answer.
+    """
     with ExitStack() as letting_go:
         opened = _open(file, folder, WallClock(), ("lamp",), letting_go)
         lamp = _given("lamp", (devices.lamp for devices in opened))
+        if isinstance(lamp, AlwaysOnLamp):
+            raise SettingsError(f"the lamp of {file.name} is switched by hand: switch it off, no program can")
         return lamp, letting_go.pop_all().close
 
 

@@ -39,7 +39,8 @@ class Instrument:
         specimen: what lies under it, in words; empty where nobody said.
         seed: of everything random in it.
         origin: from what it was opened; None where it cannot be opened again.
-        lamp_name: what `open_lamp` takes to reach its lamp from another process; None where it ends with this one.
+        lamp_name: what `open_lamp` takes to reach its lamp from another process; None where it ends with this one, or
+            only a hand can put it out (`Microscope.lamp_by_hand`).
         close: lets go of its devices, the lamp out first; leaving a `with` block does it.
     """
 
@@ -116,7 +117,8 @@ def open_microscope(
         instrument = Instrument(microscope, settings, truth, specimen, seed, lamp_name)
     else:
         microscope, close = assembled_instrument(file, folder_of(name))
-        instrument = Instrument(microscope, settings, None, specimen or "", seed, name, close=close)
+        lamp_name = None if microscope.lamp_by_hand else name
+        instrument = Instrument(microscope, settings, None, specimen or "", seed, lamp_name, close=close)
     path = None if calibration is None else Path(calibration)
     instrument = replace(instrument, origin=origin_of(name, file, instrument.specimen, path))
     return instrument if path is None else _calibrated(instrument, path, accept_stale)
@@ -142,7 +144,7 @@ def open_lamp(name: str) -> Iterator[Lamp]:
 
     Raises:
         FileError: if the TOML file cannot be read.
-        SettingsError: if a setting is wrong, or the lamp ends with the process that lit it.
+        SettingsError: if a setting is wrong, the lamp ends with the process that lit it, or only a hand can switch it.
         InstrumentError: if the lamp does not answer.
     """
     file = read_instrument_file(name)

@@ -1,4 +1,4 @@
-"""A lamp with a switch that only a hand can reach. The program cannot put it out, and says so in its name."""
+"""A lamp with a switch that only a hand can reach. The program cannot put it out, and says so where that matters."""
 
 from __future__ import annotations
 

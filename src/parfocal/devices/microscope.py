@@ -17,6 +17,7 @@ class Microscope:
         objective: the lens in use.
         sensor_pixel_um: unbinned sensor pixel in µm, which sets the depth of field.
         decision_time_s: modelled time that one focus prediction takes on the instrument's computer.
+        lamp_by_hand: whether only a hand can switch the lamp, which then says of itself what it was told last.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Microscope:
     objective: Objective
     sensor_pixel_um: float
     decision_time_s: float = 0.0
+    lamp_by_hand: bool = False
 
     @property
     def depth_of_field_um(self) -> float:

@@ -11,6 +11,7 @@ The instrument is opened when one of its devices is first used, and let go of wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from threading import Lock
 from weakref import WeakValueDictionary
 
@@ -45,10 +46,14 @@ class Instrument(HubDevice):
 
     def shutdown(self) -> None:
         """Let go of the instrument, the lamp out first."""
-        if self._opened is not None:
-            self._opened.microscope.lamp.off()
-            self._opened.close()
-            self._opened = None
+        with ExitStack() as letting_go:  # all of it, whatever fails
+            letting_go.callback(self._unregister)
+            if self._opened is not None:
+                opened, self._opened = self._opened, None
+                letting_go.callback(opened.close)
+                opened.microscope.lamp.off()
+
+    def _unregister(self) -> None:
         if _HUBS.get(self.get_label()) is self:
             del _HUBS[self.get_label()]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Condition, Lock, Thread
@@ -11,6 +12,8 @@ from typing import Any, Literal
 
 from parfocal.devices.approach import check_limits
 from parfocal.devices.base import Frame
+from parfocal.devices.driver import nothing
+from parfocal.devices.watched import watched
 from parfocal.errors import InstrumentError, ParfocalError, ScanStoppedError
 from parfocal.review.instrument.bench import Bench, OpenBench
 from parfocal.review.instrument.growing import GrowingMosaic
@@ -84,6 +87,7 @@ class InstrumentDesk:
         self._devices = Lock()  # whoever moves or exposes holds it
         self._changed = Condition()
         self._bench: Bench = open_bench(None, 0)
+        self._watched = watched(self._bench.dark())
         self._status = Status()
         self._switch = ScanSwitch()
         self._thread: Thread | None = None
@@ -138,11 +142,10 @@ class InstrumentDesk:
 
         Raises:
             LimitError: if it would.
-            InstrumentError: if a scan is under way, or a device fails.
+            InstrumentError: if a scan is under way, or a device fails or does not answer in time.
         """
-        self._check_free()
-        with self._devices:
-            microscope = self._bench.dark()
+        with self._owned():
+            microscope = self._watched
             z = self._bench.guarded_z(microscope)
             (x_um, y_um), z_um = microscope.xy.position_um, microscope.z.position_um
             targets = (x_um + dx_um, y_um + dy_um, z_um + dz_um)
@@ -166,9 +169,9 @@ class InstrumentDesk:
         self._check_free()
         opened = self._open_bench(specimen, seed)
         self._end_watch()
-        with self._devices:
+        with self._owned(otherwise=opened.close):
             self._bench.close()
-            self._bench = opened
+            self._bench, self._watched = opened, watched(opened.dark())
         self._tell(**self._where(), words=f"{specimen} lies under the lens.")
 
     # Scanning
@@ -203,7 +206,7 @@ class InstrumentDesk:
         """Let the scan wait after the field under way, its lamp off."""
         if self._status.state == "scanning":
             self._switch.pause()
-            self._tell(state="paused", words="Paused. The lamp is off.")
+            self._tell(state="paused", words=f"Paused. {self._lamp_words()}")
 
     def go_on(self) -> None:
         """Let a paused scan go on."""
@@ -228,6 +231,20 @@ class InstrumentDesk:
         if self._thread is not None:
             self._thread.join(_CLOSES_WITHIN_S)
         self._bench.close()
+
+    @contextmanager
+    def _owned(self, otherwise: Callable[[], None] = nothing) -> Iterator[None]:
+        """The devices for a block, unless a scan is under way or has been since this was called."""
+        switch = self._switch  # each scan has its own
+        self._check_free()
+        with self._devices:
+            if self._switch is not switch:
+                otherwise()
+                raise InstrumentError("a scan came first: nothing was moved")
+            yield
+
+    def _lamp_words(self) -> str:
+        return "Switch the lamp off by hand." if self._bench.dark().lamp_by_hand else "The lamp is off."
 
     def _check_free(self) -> None:
         if self._status.is_busy:
@@ -255,6 +272,7 @@ class InstrumentDesk:
         else:
             doubtful = len(report["fields_in_doubt"])
             words = f"Done: {report['fields']} fields, {doubtful} in doubt, {report['images_total']} exposures."
+            words += f" {self._lamp_words()}" if self._bench.dark().lamp_by_hand else ""
             self._tell(state="done", words=words, in_doubt=doubtful, left_s=None)
         finally:
             if self._status.is_busy:
@@ -289,7 +307,7 @@ class InstrumentDesk:
 
     def _where(self) -> dict[str, Any]:
         """Where the stage stands, for whoever owns the devices."""
-        microscope = self._bench.dark()
+        microscope = self._watched
         x_um, y_um = microscope.xy.position_um
         under = {"specimen": self._bench.specimen, "seed": self._bench.seed}
         return {"x_um": x_um, "y_um": y_um, "z_um": microscope.z.position_um, **under}
