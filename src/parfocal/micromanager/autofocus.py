@@ -114,8 +114,9 @@ class FocusingEngine(MDAEngine):
             LimitError: if that z lies outside the instrument's limits; nothing has moved.
         """
         if event.z_pos is not None:
-            event = event.replace(z_pos=event.z_pos + self._shift_um.get(_place(event), 0.0))
-            self._guarded_z().check_reach(self._direction * event.z_pos)
+            z_um = event.z_pos + self._shift_um.get(_place(event), 0.0)
+            self._guarded_z().check_reach(self._direction * z_um)
+            event = event.replace(z_pos=z_um)
         super().setup_event(event)
 
     def exec_event(self, event: MDAEvent) -> Iterable[Any]:
