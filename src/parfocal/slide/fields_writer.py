@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import cv2
+import imagecodecs
 import numpy as np
 
 from parfocal.errors import FileError
@@ -50,12 +51,7 @@ RESERVE_BYTES = 64 * 2**20
 
 _QUEUE_DEPTH, _NOTES_DEPTH = 8, 4096
 _SYNC_JOURNAL_S = 1.0
-_JPEG_SETTINGS = [
-    cv2.IMWRITE_JPEG_QUALITY,
-    95,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-]
+_JPEG_QUALITY = 95
 
 
 class FieldsWriter:
@@ -193,9 +189,7 @@ class FieldsWriter:
 
     def _write(self, file: str, frame: Frame, body: str) -> None:
         self._check_room()
-        settings = _JPEG_SETTINGS if self._frame_format == "jpg" else []
-        _, encoded = cv2.imencode("." + self._frame_format, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), settings)
-        picture = encoded.tobytes()
+        picture = _encoded(frame, self._frame_format)
         with written_aside(self.path / file) as part:
             part.write_bytes(picture)
         if self._has_seals:
@@ -234,6 +228,17 @@ class FieldsWriter:
             os.fsync(file.fileno())
         except OSError as error:
             raise cannot("write", self.path / name, error) from error
+
+
+def _encoded(frame: Frame, frame_format: FrameFormat) -> bytes:
+    """A frame as a file's bytes; as JPEG without subsampling of its colours."""
+    if frame_format == "jpg":
+        jpeg = imagecodecs.jpeg8_encode(
+            frame, level=_JPEG_QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling=(1, 1)
+        )
+        return bytes(jpeg)
+    _, encoded = cv2.imencode("." + frame_format, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return encoded.tobytes()
 
 
 def _append_to(path: Path) -> BinaryIO:
