@@ -17,6 +17,7 @@ import pytest
 
 from knowing import Knowing
 from parfocal import cli
+from parfocal.errors import InstrumentError
 from parfocal.slide.fields import FieldsFolder
 
 AREA = "0.15x0.1"
@@ -486,3 +487,54 @@ def test_delta_benchmark_tells_what_a_network_knows_and_what_it_does_not(parfoca
     assert unknown
     assert all(row["mean_abs_error_um"] is row["within_5_um"]["within_half_dof"] is None for row in unknown)
     one_line(parfocal("benchmark", "delta", "--network", "no-such.onnx"), "no-such.onnx")
+
+
+# Resumed, verified
+
+
+@pytest.fixture
+def broken_off(parfocal, use_predictor, small_toml, tmp_path):
+    """A scan that ended after its second field."""
+
+    def broken(asked):
+        raise InstrumentError("the stage does not answer")
+
+    use_predictor(lambda instrument: Knowing(instrument, lambda asked: broken(asked) if asked > 2 else None))
+    folder = tmp_path / "scan"
+    arguments = ("--specimen", "blood-smear", "--area", AREA)
+    code, _, err = parfocal("scan", small_toml(), "--out", folder, *arguments)
+    assert (code, "stopped after" in err) == (3, True)
+    use_predictor(Knowing)
+    return folder
+
+
+def test_a_scan_that_broke_off_is_not_complete_and_after_a_resume_it_is(parfocal, broken_off):
+    code, out, _ = parfocal("verify", broken_off, "--json")
+    before = json.loads(out)
+    assert (code, before["complete"], before["corrupt"], before["missing"]) == (3, False, 0, 0)
+    code, out, _ = parfocal("scan", "--resume", broken_off, "--json")
+    assert (code, json.loads(out)["fields"]) == (0, 4)
+    code, out, _ = parfocal("verify", broken_off, "--json")
+    assert (code, json.loads(out)["verified"], json.loads(out)["complete"]) == (0, 4, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--resume", "scan", "--out", "other"), "--out does not go with --resume"),
+        (("--resume", "scan", "--area", "1x1"), "--area does not go with --resume"),
+        (("simulated-20x",), "--resume FOLDER"),
+        (("--out", "other"), "--resume FOLDER"),
+    ],
+)
+def test_what_the_folder_tells_is_not_told_again_and_a_new_scan_needs_name_and_folder(parfocal, arguments, message):
+    code, _, err = parfocal("scan", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_a_folder_that_holds_no_scan_is_neither_resumed_nor_verified(parfocal, tmp_path):
+    for arguments in (("scan", "--resume", tmp_path), ("verify", tmp_path)):
+        code, _, err = parfocal(*arguments)
+        assert code == 2
+        assert "scan.json: cannot read" in err
