@@ -1,12 +1,16 @@
 """An instrument put together from drivers: each device has one giver, and all are let go of."""
 
+from dataclasses import replace
+
 import pytest
 
 from drivers_of_tests import CLOSED
 from parfocal import api
-from parfocal.config import open_lamp, open_microscope
+from parfocal.config import open_lamp, open_microscope, reopening
 from parfocal.devices.axes import InvertedZ
-from parfocal.errors import InstrumentError, SettingsError
+from parfocal.devices.driver import Devices
+from parfocal.errors import DisconnectedError, InstrumentError, SettingsError
+from parfocal.supervisor.overseen import overseen
 
 REST = """
 [objective]
@@ -140,3 +144,45 @@ def test_a_simulated_instrument_has_no_drivers(small_toml):
 def test_focusing_once_lets_go_of_the_devices_too(toml, network):
     assert api.focus_once(toml(all=STAND), "", 0)["verdict"] == "focused"
     assert CLOSED == ["stand"]
+
+
+def test_a_camera_that_was_unplugged_is_opened_again_and_a_stage_is_not(toml):
+    eye, lamp = STAND + 'roles = ["camera"]\nname = "eye"\n', STAND + 'roles = ["lamp"]\nname = "lamp"\n'
+    stage = STAND + 'roles = ["xy", "z"]\nname = "stage"\n'
+    with open_microscope(toml(eye=eye, lamp=lamp, stage=stage)) as instrument:
+        camera = instrument.microscope.camera
+
+        def unplugged():
+            raise DisconnectedError("no frame came")
+
+        camera.snap = unplugged
+        with overseen(replace(instrument, lamp_name=None)) as seen:
+            assert seen.microscope.camera.snap().shape == (240, 320, 3)
+        assert CLOSED == ["eye"]
+        assert (instrument.reopening.xy, instrument.reopening.z) == (None, None)
+    assert sorted(CLOSED) == ["eye", "eye", "lamp", "stage"]
+
+
+def test_one_that_does_not_appear_again_is_given_up(toml, monkeypatch):
+    monkeypatch.setattr(reopening, "_APPEARS_WITHIN_S", 0.0)
+    monkeypatch.setattr(reopening, "_TRY_AGAIN_S", 0.0)
+    answers = [Devices(), InstrumentError("it is not there"), InstrumentError("it is not there")]
+
+    def open_devices():
+        if isinstance(answer := answers.pop(0), InstrumentError):
+            raise answer
+        return answer
+
+    with pytest.raises(DisconnectedError, match="did not appear again within 0 s: it is not there"):
+        reopening.Reopenable(open_devices).camera()
+
+
+def test_a_recorded_stack_needs_no_devices(toml, recorded_stack, network):
+    path = toml(all=STAND + "answers = false\n")
+    assert api.focus_replay(recorded_stack, path)["verdict"] == "focused"
+
+
+def test_adapters_are_measured_with_a_simulated_microscope_and_no_other_is_opened(toml, parfocal):
+    code, _, err = parfocal("benchmark", "adapters", toml(all=STAND + "answers = false\n"))
+    assert code == 2
+    assert "is not a simulated microscope" in err

@@ -9,7 +9,7 @@ from parfocal.devices import uvc
 from parfocal.devices.driver import Asked
 from parfocal.devices.uvc import CaptureCamera, UvcSettings, hold_fixed
 from parfocal.devices.wall_clock import WallClock
-from parfocal.errors import InstrumentError
+from parfocal.errors import DisconnectedError, InstrumentError
 
 SHAPE = (48, 64)
 FIXED = {
@@ -107,7 +107,7 @@ def test_an_unplugged_camera_is_told_of():
     queue = Queue()
     queue.unplugged = True
     for stale_frames in (0, 2):
-        with pytest.raises(InstrumentError, match=r"/dev/video0: no frame came; is it still plugged in\?"):
+        with pytest.raises(DisconnectedError, match=r"/dev/video0: no frame came; is it still plugged in\?"):
             CaptureCamera(queue, "/dev/video0", 0.5, stale_frames).snap()
 
 

@@ -7,7 +7,7 @@ import pytest
 from contract import CameraContract, LampContract, XYContract, ZContract
 
 from geometric import SHAPE, Noisy, Stripes, instrument
-from parfocal.devices.base import RecordedZ
+from parfocal.devices.base import Homing, RecordedZ
 from parfocal.devices.line import Line
 from parfocal.devices.replay import replay_microscope
 from parfocal.devices.simulated import SimulatedLamp, VirtualClock
@@ -148,6 +148,33 @@ class TestStages:
         assert microscope.z.nearest_um(3.4) == 3.0
         assert microscope.z.nearest_pair_um(4.0, 2.0) == (4.0, 6.0)
         assert not isinstance(watched(instrument(Stripes(0.0))[0]).z, RecordedZ)
+
+
+class TestHoming:
+    """A stage that can find its zero does not lose that under watch; afterwards it is believed, whatever was known."""
+
+    @pytest.mark.parametrize("axis", ["xy", "z"])
+    def test_is_passed_on_and_what_the_stage_then_says_is_true(self, axis):
+        bare, _ = instrument(Stripes(0.0))
+        bare.z.move_to(30.0)
+        bare.xy.move_to(30.0, 30.0)
+        stage = getattr(bare, axis)
+        assert not isinstance(getattr(watched(bare), axis), Homing)
+        stage.home = lambda: stage.move_to(0.0, 0.0) if axis == "xy" else stage.move_to(0.0)
+        seen = getattr(watched(bare), axis)
+        assert isinstance(seen, Homing)
+        seen.home()
+        assert np.all(np.array(seen.position_um) == 0.0)
+
+    def test_one_that_does_not_find_it_is_an_error(self):
+        bare, _ = instrument(Stripes(0.0))
+
+        def home():
+            raise InstrumentError("no switch was found")
+
+        bare.z.home = home
+        with pytest.raises(InstrumentError, match="z stage: homing failed 3 times: no switch was found"):
+            watched(bare).z.home()
 
 
 class Dropping:

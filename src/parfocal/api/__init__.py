@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from parfocal.api.resuming import Reopened, needs_instrument, open_again, resume, verify
 from parfocal.api.scanning import DEFAULT_AREA_MM, OnStitch, plan_of, rescan, scan
 from parfocal.config import Instrument, open_microscope
+from parfocal.config.tables import read_instrument_file
 from parfocal.devices.approach import GuardedZ, lamp_lit
 from parfocal.devices.replay import replay_microscope
 from parfocal.errors import InstrumentError, SettingsError
@@ -18,6 +18,7 @@ from parfocal.focus.controller import FocusResult
 from parfocal.focus.controller import focus_field as _focus_field
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import initial_focus
+from parfocal.optics.objective import Objective
 from parfocal.scan.calibration.keep import calibrate_into, default_file
 from parfocal.scan.calibration.procedure import CalibrationPlan
 from parfocal.scan.calibration.progress import silent
@@ -193,17 +194,17 @@ def focus_replay(
         FileError: if the stack cannot be read.
         SettingsError: if it leaves no pair.
     """
-    instrument = open_microscope(name)
-    stack, settings = read_stack(folder), instrument.settings
+    file = read_instrument_file(name)  # its devices are not needed, and stay closed
+    stack, settings = read_stack(folder), file.scan_settings()
     replay = replay_microscope(
         stack,
-        instrument.microscope.objective,
+        Objective(**file.objective.model_dump()),
         settings.approach.delta_um,
         start_z=start_z,
         um_per_step=um_per_step,
     )
     microscope = replay.microscope
-    predictor = replace(instrument, microscope=microscope).predictor(network)
+    predictor = Instrument(microscope, settings, None, "", 0).predictor(network)
     z = GuardedZ(microscope.z, microscope.clock, replay.approach, replay.limits)
     with lamp_lit(microscope.lamp):
         result = _focus_field(microscope, z, predictor, replay.first_um, settings.focus)

@@ -34,13 +34,14 @@ def adapters(
     """
     from parfocal.benchmark.adapters import as_text, measure_adapters
     from parfocal.config import open_microscope
+    from parfocal.config.tables import read_instrument_file
     from parfocal.devices.base import Truth
     from parfocal.devices.microscope import Microscope
     from parfocal.scan.plan import plan_scan
 
-    instrument = open_microscope(microscope, specimen, seed)
-    if instrument.truth is None:
+    if read_instrument_file(microscope).kind != "simulated":
         raise SettingsError(f"{microscope} is not a simulated microscope: nobody knows whether it is in focus")
+    instrument = open_microscope(microscope, specimen, seed)
     camera, settings = instrument.microscope.camera, instrument.settings
     limits_um = instrument.microscope.xy.limits_um
     plan = plan_scan(area, camera.frame_shape, camera.pixel_size_um, settings.neighbour_error_um, limits_um)

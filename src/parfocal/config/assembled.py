@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
+from parfocal.config.reopening import Reopenable
 from parfocal.config.tables import InstrumentFile
 from parfocal.devices.always_on import AlwaysOnLamp
 from parfocal.devices.axes import AxisDirections, DirectedXY, InvertedZ
-from parfocal.devices.base import Clock, Lamp
+from parfocal.devices.base import Camera, Clock, Lamp
 from parfocal.devices.driver import Asked, Devices, Driver, Role, driver_named
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.wall_clock import WallClock
+from parfocal.devices.watched import Reopening
 from parfocal.errors import InstrumentError, SettingsError
 from parfocal.optics.objective import Objective
 
@@ -24,7 +27,7 @@ FindDriver = Callable[[str], Driver[Any]]
 
 def assembled_instrument(
     file: InstrumentFile, folder: Path, find_driver: FindDriver = driver_named
-) -> tuple[Microscope, Callable[[], None]]:
+) -> tuple[Microscope, Callable[[], None], Reopening]:
     """Open every device of an instrument.
 
     Args:
@@ -33,7 +36,8 @@ def assembled_instrument(
         find_driver: gives a driver by its name.
 
     Returns:
-        The microscope, and what lets go of its devices, the lamp out first.
+        The microscope, what lets go of its devices, the lamp out first, and how a camera or a lamp of its own that
+        dropped off is opened again.
 
     Raises:
         SettingsError: if a device is missing or given twice, a driver is unknown or its settings cannot be.
@@ -41,7 +45,8 @@ def assembled_instrument(
     """
     clock = WallClock()
     with ExitStack() as letting_go:
-        opened = _open(file, folder, clock, get_args(Role), letting_go, find_driver)
+        tables = _open(file, folder, clock, get_args(Role), letting_go, find_driver)
+        opened = [table.devices for table in tables]
         camera = _given("camera", (devices.camera for devices in opened))
         if camera.frame_shape != file.camera.frame_shape:
             raise SettingsError(
@@ -61,7 +66,7 @@ def assembled_instrument(
             decision_time_s=file.decision_time_s,
             lamp_by_hand=isinstance(lamp, AlwaysOnLamp),
         )
-        return microscope, letting_go.pop_all().close
+        return microscope, letting_go.pop_all().close, _reopening(tables)
 
 
 def assembled_lamp(file: InstrumentFile, folder: Path) -> tuple[Lamp, Callable[[], None]]:
@@ -72,8 +77,8 @@ def assembled_lamp(file: InstrumentFile, folder: Path) -> tuple[Lamp, Callable[[
         InstrumentError: if it does not answer.
     """
     with ExitStack() as letting_go:
-        opened = _open(file, folder, WallClock(), ("lamp",), letting_go)
-        lamp = _given("lamp", (devices.lamp for devices in opened))
+        tables = _open(file, folder, WallClock(), ("lamp",), letting_go)
+        lamp = _given("lamp", (table.devices.lamp for table in tables))
         if isinstance(lamp, AlwaysOnLamp):
             raise SettingsError(f"the lamp of {file.name} is switched by hand: switch it off, no program can")
         return lamp, letting_go.pop_all().close
@@ -92,21 +97,38 @@ def _open(
     roles: Iterable[Role],
     letting_go: ExitStack,
     find_driver: FindDriver = driver_named,
-) -> list[Devices]:
+) -> list[Reopenable]:
     owners = _owners(file)
     wanted: dict[str, set[Role]] = {}
     for role in roles:
         wanted.setdefault(owners[role], set()).add(role)
-    opened: list[Devices] = []
+    opened: list[Reopenable] = []
     for name, of_it in wanted.items():
         table = file.devices[name]
         driver = find_driver(table.driver)
         settings = _settings(file, name, driver)
         asked = Asked(frozenset(of_it), file.camera.frame_shape, file.camera.pixel_size_um, clock, folder)
-        devices = driver.open(settings, asked)
-        letting_go.callback(devices.close)
-        opened.append(_directed(devices, AxisDirections(frozenset(table.invert), table.swap_xy)))
+        directions = AxisDirections(frozenset(table.invert), table.swap_xy)
+        of_table = Reopenable(partial(_opened, driver, settings, asked, directions))
+        letting_go.callback(of_table.close)
+        opened.append(of_table)
     return opened
+
+
+def _opened(driver: Driver[Any], settings: Any, asked: Asked, directions: AxisDirections) -> Devices:
+    return _directed(driver.open(settings, asked), directions)
+
+
+def _reopening(tables: list[Reopenable]) -> Reopening:
+    """Of those whose table has no stage, and no other device that would be opened with it."""
+    camera = lamp = None
+    for table in tables:
+        match table.devices:
+            case Devices(camera=Camera(), xy=None, z=None, lamp=None):
+                camera = table.camera
+            case Devices(camera=None, xy=None, z=None, lamp=Lamp()):
+                lamp = table.lamp
+    return Reopening(camera=camera, lamp=lamp)
 
 
 def _owners(file: InstrumentFile) -> dict[Role, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from parfocal.devices.base import Lamp, Truth
 from parfocal.devices.driver import nothing
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.simulated import SimulatedLamp
+from parfocal.devices.watched import Reopening
 from parfocal.errors import SettingsError
 from parfocal.focus.predictor import FocusPredictor
 from parfocal.scan.calibration.record import apply_calibration, check_age, read_calibration
@@ -42,6 +43,7 @@ class Instrument:
         lamp_name: what `open_lamp` takes to reach its lamp from another process; None where it ends with this one, or
             only a hand can put it out (`Microscope.lamp_by_hand`).
         close: lets go of its devices, the lamp out first; leaving a `with` block does it.
+        reopening: how devices that dropped off are opened again.
     """
 
     microscope: Microscope
@@ -52,6 +54,7 @@ class Instrument:
     lamp_name: str | None = None
     origin: Origin | None = None
     close: Callable[[], None] = nothing
+    reopening: Reopening = field(default_factory=Reopening)
 
     def __enter__(self) -> Self:
         return self
@@ -116,9 +119,11 @@ def open_microscope(
         lamp_name = None if file.simulated.lamp_file is None else name
         instrument = Instrument(microscope, settings, truth, specimen, seed, lamp_name)
     else:
-        microscope, close = assembled_instrument(file, folder_of(name))
+        microscope, close, reopening = assembled_instrument(file, folder_of(name))
         lamp_name = None if microscope.lamp_by_hand else name
-        instrument = Instrument(microscope, settings, None, specimen or "", seed, lamp_name, close=close)
+        instrument = Instrument(
+            microscope, settings, None, specimen or "", seed, lamp_name, close=close, reopening=reopening
+        )
     path = None if calibration is None else Path(calibration)
     instrument = replace(instrument, origin=origin_of(name, file, instrument.specimen, path))
     return instrument if path is None else _calibrated(instrument, path, accept_stale)

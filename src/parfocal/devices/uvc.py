@@ -12,7 +12,7 @@ from pydantic import Field
 
 from parfocal.devices.base import Frame
 from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings, Found
-from parfocal.errors import InstrumentError, SettingsError
+from parfocal.errors import DisconnectedError, InstrumentError, SettingsError
 
 _MANUAL_EXPOSURE = 1.0  # V4L2_EXPOSURE_MANUAL
 _UNKNOWN = -1.0  # of a property that the camera does not have
@@ -89,16 +89,19 @@ class CaptureCamera:
         return self._pixel_size_um
 
     def snap(self) -> Frame:
-        """A frame exposed after the call, uint8 (Y, X, 3). Raises InstrumentError if none comes."""
+        """A frame exposed after the call, uint8 (Y, X, 3). Raises DisconnectedError if none comes."""
         for _ in range(self._stale_frames):
             if not self._capture.grab():
-                raise InstrumentError(f"camera {self._who}: no frame came; is it still plugged in?")
+                raise self._gone()
         there, frame = self._capture.read()
         if not there:
-            raise InstrumentError(f"camera {self._who}: no frame came; is it still plugged in?")
+            raise self._gone()
         if frame.shape != (*self._frame_shape, 3):
             raise InstrumentError(f"camera {self._who}: a frame of {frame.shape}, not {(*self._frame_shape, 3)}")
         return np.ascontiguousarray(frame[..., ::-1])
+
+    def _gone(self) -> DisconnectedError:
+        return DisconnectedError(f"camera {self._who}: no frame came; is it still plugged in?")
 
 
 def hold_fixed(capture: Capture, settings: UvcSettings) -> None:

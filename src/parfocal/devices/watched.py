@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from parfocal.devices.base import Camera, Frame, Lamp, RecordedZ, XYStage, ZStage
+from parfocal.devices.base import Camera, Frame, Homing, Lamp, RecordedZ, XYStage, ZStage
 from parfocal.devices.line import Beat, Line, Patience, no_beat
 from parfocal.devices.microscope import Microscope
 from parfocal.errors import DisconnectedError, InstrumentError
@@ -24,6 +24,7 @@ Z_ARRIVES_WITHIN_UM = 2.0
 
 _EVERY_ROW = 16  # of a frame is looked at: what is lost in transfer is lost in blocks of rows
 _SAME_PLACE_UM = 0.5
+_HOMING_MOVES = 3.0  # what homing may take, in moves: fast, off the switch, and slowly again
 _LAMP_TOLD = Callable[[bool], None]
 
 
@@ -134,6 +135,8 @@ class WatchedXY:
         self._line = line
         self._move_s = move_s
         self._place = _Place(line.name, XY_ARRIVES_WITHIN_UM)
+        if isinstance(line.device, Homing):
+            self.home = self._home
 
     @property
     def position_um(self) -> tuple[float, float]:
@@ -161,6 +164,16 @@ class WatchedXY:
 
         self._line.call(f"move to ({x_um:.1f}, {y_um:.1f}) µm", move, self._move_s)
 
+    def _home(self) -> None:
+        """See `devices.base.Homing`."""
+
+        def home(stage: XYStage) -> None:
+            assert isinstance(stage, Homing)
+            stage.home()
+            self._place.found(self._line.openings, stage.position_um)
+
+        self._line.call("homing", home, _HOMING_MOVES * self._move_s)
+
 
 class WatchedZ:
     """A z stage that must arrive where it was sent.
@@ -174,6 +187,8 @@ class WatchedZ:
         self._line = line
         self._move_s = move_s
         self._place = _Place(line.name, Z_ARRIVES_WITHIN_UM)
+        if isinstance(line.device, Homing):
+            self.home = self._home
 
     @property
     def position_um(self) -> float:
@@ -200,6 +215,16 @@ class WatchedZ:
             self._place.arrive((stage.position_um,))
 
         self._line.call(f"move to {z_um:.2f} µm", move, self._move_s)
+
+    def _home(self) -> None:
+        """See `devices.base.Homing`."""
+
+        def home(stage: ZStage) -> None:
+            assert isinstance(stage, Homing)
+            stage.home()
+            self._place.found(self._line.openings, (stage.position_um,))
+
+        self._line.call("homing", home, _HOMING_MOVES * self._move_s)
 
 
 class WatchedRecordedZ(WatchedZ):
@@ -292,6 +317,10 @@ class _Place:
                 "wherever it stands. Resume the scan, which finds the place again"
             )
         self._openings = openings
+
+    def found(self, openings: int, position_um: tuple[float, ...]) -> None:
+        """It has found its zero: what it says now is true, whatever was known before."""
+        self._openings, self._known = openings, (position_um,)
 
     def leave_for(self, target_um: tuple[float, ...], position_um: tuple[float, ...]) -> None:
         """A move begins."""

@@ -62,7 +62,7 @@ def instrument_on(core: CMMCorePlus, name: str) -> Instrument:
     def find_driver(driver: str) -> Driver[Any]:
         return replace(DRIVER, open=on_core) if driver == DRIVER.name else driver_named(driver)
 
-    microscope, close = assembled_instrument(file, folder_of(name), find_driver)
+    microscope, close, _ = assembled_instrument(file, folder_of(name), find_driver)
     return Instrument(microscope, file.scan_settings(), None, "", 0, None, close=close)
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from parfocal.config import Instrument
 from parfocal.devices.line import Patience
 from parfocal.devices.microscope import Microscope
-from parfocal.devices.watched import watched
+from parfocal.devices.watched import Reopening, watched
 from parfocal.errors import InstrumentError
 from parfocal.supervisor.words import BEAT, DARK, LIT, READY
 
@@ -45,20 +45,26 @@ def overseen(
         InstrumentError: if the supervisor cannot be started.
     """
     if instrument.lamp_name is None:
-        yield replace(instrument, microscope=watched(instrument.microscope, patience))
+        yield replace(instrument, microscope=watched(instrument.microscope, patience, reopening=instrument.reopening))
         return
-    with oversee(instrument.microscope, instrument.lamp_name, patience, hangs_after_s) as microscope:
+    with oversee(
+        instrument.microscope, instrument.lamp_name, patience, hangs_after_s, instrument.reopening
+    ) as microscope:
         yield replace(instrument, microscope=microscope)
 
 
 @contextmanager
 def oversee(
-    microscope: Microscope, lamp_name: str, patience: Patience | None = None, hangs_after_s: float = HANGS_AFTER_S
+    microscope: Microscope,
+    lamp_name: str,
+    patience: Patience | None = None,
+    hangs_after_s: float = HANGS_AFTER_S,
+    reopening: Reopening | None = None,
 ) -> Iterator[Microscope]:
     """The same for devices whose lamp can be opened by a name. Arguments and errors as `overseen`."""
     supervisor = Supervisor(lamp_name, hangs_after_s)
     try:
-        yield watched(microscope, patience, beat=supervisor.beat, lamp_told=supervisor.lamp_told)
+        yield watched(microscope, patience, beat=supervisor.beat, lamp_told=supervisor.lamp_told, reopening=reopening)
     finally:
         supervisor.dismiss()
 
