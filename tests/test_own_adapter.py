@@ -5,6 +5,7 @@ import re
 import socketserver
 import sys
 import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -42,13 +43,14 @@ class Firmware(socketserver.StreamRequestHandler):
             else:
                 board.at_um |= {axis: float(value) for axis, value in zip(words[::2], words[1::2], strict=True)}
                 answer = "ok"
+            time.sleep(board.late_s)
             self.wfile.write(f"{answer}\n".encode())
 
 
 @pytest.fixture
 def board():
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Firmware) as server:
-        server.daemon_threads, server.is_deaf, server.lamp = True, False, False
+        server.daemon_threads, server.is_deaf, server.lamp, server.late_s = True, False, False, 0.0
         server.at_um = dict.fromkeys("XYZ", 0.0)
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
@@ -122,5 +124,26 @@ def test_a_board_that_is_not_there_or_does_not_answer_is_told_of(module, board):
     board.is_deaf = True
     with pytest.raises(InstrumentError, match=r"Z 5\.000 was answered by nothing"):
         devices.z.move_to(5.0)
-    board.is_deaf = False
+    with pytest.raises(InstrumentError, match="L 0 was answered by nothing"):
+        devices.close()
+    devices.close()  # the port was closed all the same
+
+
+def test_an_answer_that_came_too_late_is_not_taken_for_the_next(module, board):
+    devices = opened(module, f"socket://127.0.0.1:{board.server_address[1]}", timeout_s=0.5)
+    board.late_s = 0.8
+    with pytest.raises(InstrumentError, match=r"Z 5\.000 was answered by nothing"):
+        devices.z.move_to(5.0)
+    board.late_s = 0.0
+    time.sleep(0.6)
+    assert devices.z.position_um == 5.0
+    devices.close()
+
+
+def test_a_place_that_is_no_place_is_told_of(module, board, monkeypatch):
+    devices = opened(module, f"socket://127.0.0.1:{board.server_address[1]}")
+    monkeypatch.setattr(type(devices.z._board), "ask", lambda board, line: "ok")
+    with pytest.raises(InstrumentError, match="says that it stands at ok"):
+        _ = devices.z.position_um
+    monkeypatch.undo()
     devices.close()

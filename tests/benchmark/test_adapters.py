@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from parfocal.benchmark.adapters import ADAPTERS, Watch, as_text, measure_adapters, watched
+from parfocal.benchmark.adapters import ADAPTERS, Stopwatch, as_text, measure_adapters, timed
 from parfocal.config import open_microscope
 from parfocal.devices.base import RecordedZ
 from parfocal.errors import SettingsError
@@ -56,9 +56,9 @@ class _Slow:
         time.sleep(0.02)
 
 
-def test_a_watched_device_is_the_device_and_its_calls_are_timed(instrument):
-    watch = Watch()
-    microscope = watched(replace(instrument.microscope, z=_Slow()), watch)
+def test_a_timed_device_is_the_device_and_its_calls_are_timed(instrument):
+    watch = Stopwatch()
+    microscope = timed(replace(instrument.microscope, z=_Slow()), watch)
     assert microscope.z.position_um == 3.0
     microscope.z.move_to(4.0)
     assert watch.spent_s >= 0.02

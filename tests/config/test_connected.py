@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_what_is_found_comes_with_the_table_that_opens_it(three_drivers):
     assert tomllib.loads(as_toml(BOARD)) == {"devices": {"board": {"driver": "board", **BOARD.settings}}}
     assert (absent.found, absent.trouble) == ((), "driver 'absent' cannot be imported: No module named 'harvesters'")
     assert (shy.found, shy.trouble) == ((), "/dev/ttyUSB8: no permission")
+
+
+def test_what_only_its_owner_can_tell_stands_there_as_a_comment():
+    table = as_toml(Found("grbl", "/dev/ttyUSB7", "a board", {"port": "/dev/ttyUSB7"}))
+    assert tomllib.loads(table) == {"devices": {"grbl": {"driver": "grbl", "port": "/dev/ttyUSB7"}}}
+    assert "# z_limits_um = …" in table.splitlines()
+
+
+def test_one_that_is_unplugged_while_it_is_looked_at_spoils_no_other(three_drivers, monkeypatch):
+    def unplugged():
+        raise FileNotFoundError("/sys/class/video4linux/video0/index")
+
+    monkeypatch.setitem(DRIVERS, "shy", replace(DRIVERS["shy"], find=unplugged))
+    board, _, shy = look_for_devices()
+    assert board.found == (BOARD,)
+    assert "video0" in shy.trouble
 
 
 def test_the_command_prints_tables_and_troubles(three_drivers, parfocal):

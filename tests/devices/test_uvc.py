@@ -1,5 +1,7 @@
 """A USB camera gives frames exposed after the call, with exposure and white balance held. No camera is needed here."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -192,3 +194,48 @@ def test_cameras_are_found_by_the_first_of_their_nodes(tmp_path, monkeypatch):
     (found,) = uvc.DRIVER.find()
     assert (found.address, found.description) == ("/dev/video0", "USB Camera: USB Camera")
     assert UvcSettings(**found.settings).device == "/dev/video0"
+
+
+class Stamped(Queue):
+    """Its frames bear the time at which they came, by the clock of the computer; the sensor takes one at each grab."""
+
+    def __init__(self, held):
+        super().__init__(held)
+        self._came_ms = [1000 * time.monotonic() - 200] * held
+
+    def grab(self):
+        self._came_ms.append(1000 * time.monotonic() + 50)
+        self.properties[cv2.CAP_PROP_POS_MSEC] = self._came_ms.pop(0)
+        return super().grab()
+
+
+def test_frames_that_say_when_they_came_are_thrown_away_for_as_long_as_that_was_before_the_call():
+    queue = Stamped(held=12)  # more than are thrown away in any case: the camera has a queue of its own
+    camera = CaptureCamera(queue, "/dev/video0", 0.5, stale_frames=5, exposure_ms=10.0)
+    queue.scene = 200
+    assert camera.snap()[0, 0, 0] == 200
+
+
+def test_if_no_other_come_that_is_told():
+    camera = CaptureCamera(Stamped(held=99), "/dev/video0", 0.5, stale_frames=5)
+    with pytest.raises(InstrumentError, match="were exposed before they were asked for"):
+        camera.snap()
+
+
+def test_what_else_adapts_itself_is_switched_off_or_the_camera_refused():
+    queue = Queue(properties={**FIXED, cv2.CAP_PROP_BACKLIGHT: 1.0})
+    hold_fixed(queue, UvcSettings())
+    assert queue.get(cv2.CAP_PROP_BACKLIGHT) == 0.0
+    queue = Queue(properties={**FIXED, cv2.CAP_PROP_AUTOFOCUS: 1.0})
+    queue.stubborn = {cv2.CAP_PROP_AUTOFOCUS}
+    with pytest.raises(InstrumentError, match="does not take 0 as automatic focus: it says 1"):
+        hold_fixed(queue, UvcSettings())
+
+
+def test_a_camera_that_sends_other_pixels_than_it_was_told_is_refused(video0):
+    path, queue = video0
+    queue.properties[cv2.CAP_PROP_FOURCC] = float(cv2.VideoWriter.fourcc(*"YUYV"))
+    queue.stubborn = {cv2.CAP_PROP_FOURCC}
+    with pytest.raises(InstrumentError, match="does not send pixels as MJPG: it says YUYV"):
+        opened(path)
+    assert queue.released

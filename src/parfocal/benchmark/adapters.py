@@ -161,12 +161,12 @@ def _measure(
     plan: ScanPlan,
     on_progress: Callable[[str, int, int], None],
 ) -> AdapterRow:
-    inner, outer, clock = Watch(), Watch(), WallClock()
+    inner, outer, clock = Stopwatch(), Stopwatch(), WallClock()
     ledger, done = TruthLedger(truth), 0
     focused: set[int] = set()
     overheads_ms: list[float] = []
-    with path(watched(replace(microscope, clock=clock), inner)) as reached:
-        reached = watched(reached, outer)
+    with path(timed(replace(microscope, clock=clock), inner)) as reached:
+        reached = timed(reached, outer)
         eyes = eyes_of(reached, predictor, plan.overlap + BORDER_SPARE)
         run = ScanRun(reached, settings, eyes, plan, truth)
         with lamp_lit(reached.lamp):
@@ -194,7 +194,7 @@ def _measure(
     )
 
 
-class Watch:
+class Stopwatch:
     """Adds up how long calls take, of several threads too."""
 
     def __init__(self) -> None:
@@ -212,26 +212,26 @@ class Watch:
                 self.spent_s += time.perf_counter() - began_s
 
 
-class _Watched:
+class _Timed:
     """A device whose every call is timed."""
 
-    def __init__(self, device: object, watch: Watch) -> None:
+    def __init__(self, device: object, stopwatch: Stopwatch) -> None:
         self._device = device
-        self._watch = watch
+        self._stopwatch = stopwatch
 
     def __getattr__(self, name: str) -> Any:
-        with self._watch.running():
+        with self._stopwatch.running():
             value = getattr(self._device, name)
         return partial(self._call, value) if callable(value) else value
 
     def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        with self._watch.running():
+        with self._stopwatch.running():
             return method(*arguments)
 
 
-def watched(microscope: Microscope, watch: Watch) -> Microscope:
+def timed(microscope: Microscope, stopwatch: Stopwatch) -> Microscope:
     """A microscope whose devices' calls are timed."""
-    devices: dict[str, Any] = {role: _Watched(getattr(microscope, role), watch) for role in _ROLES}
+    devices: dict[str, Any] = {role: _Timed(getattr(microscope, role), stopwatch) for role in _ROLES}
     return replace(microscope, **devices)
 
 

@@ -46,12 +46,17 @@ def _look(name: str) -> Looked:
     roles = tuple(sorted(driver.roles))
     try:
         return Looked(name, driver.summary, roles, tuple(driver.find()))
-    except (InstrumentError, SettingsError) as error:
+    except (InstrumentError, SettingsError, OSError) as error:  # OSError: unplugged while it was looked at
         return Looked(name, driver.summary, roles, (), str(error))
 
 
 def as_toml(found: Found) -> str:
-    """The table of an instrument's file that opens a device."""
+    """The table of an instrument's file that opens a device; what nobody but its owner can fill in is a comment."""
     lines = [f"[devices.{found.driver}]", f"driver = {json.dumps(found.driver)}"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in found.settings.items()]  # JSON's scalars are TOML's
+    try:
+        fields = driver_named(found.driver).settings.model_fields
+    except SettingsError:  # of a driver that went away meanwhile
+        fields = {}
+    lines += [f"# {key} = …" for key, field in fields.items() if field.is_required() and key not in found.settings]
     return "\n".join(lines)

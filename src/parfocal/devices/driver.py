@@ -7,17 +7,29 @@ and lamp. Drivers of other packages are found by their entry point in the group 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from parfocal.devices.base import Camera, Clock, Lamp, XYStage, ZStage
 from parfocal.errors import SettingsError
+
+
+def _finite_and_rising(limits_um: tuple[float, float]) -> tuple[float, float]:
+    lowest_um, highest_um = limits_um
+    if not -math.inf < lowest_um < highest_um < math.inf:
+        raise ValueError(f"limits {lowest_um:g} … {highest_um:g} µm are not two finite, rising numbers")
+    return limits_um
+
+
+Limits = Annotated[tuple[float, float], AfterValidator(_finite_and_rising)]
+"""(lowest, highest) in µm, as settings of a driver take them."""
 
 Role = Literal["camera", "xy", "z", "lamp"]
 ENTRY_POINTS = "parfocal.drivers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -16,7 +17,10 @@ from parfocal.errors import DisconnectedError, InstrumentError, SettingsError
 
 _MANUAL_EXPOSURE = 1.0  # V4L2_EXPOSURE_MANUAL
 _UNKNOWN = -1.0  # of a property that the camera does not have
+_ADAPTING = {"backlight compensation": cv2.CAP_PROP_BACKLIGHT, "automatic focus": cv2.CAP_PROP_AUTOFOCUS}
 _UNITS_PER_MS = 10.0  # V4L2 counts exposure in 100 µs
+_MOST_OLD_FRAMES = 30
+_OLDEST_MS = 10_000.0  # a frame's time that lies farther back is of another clock
 _SYSTEM = Path("/sys/class/video4linux")
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -67,14 +71,18 @@ class CaptureCamera:
         capture: an opened cv2.VideoCapture.
         who: its name, for messages.
         pixel_size_um: size of a pixel in the specimen plane, in µm.
-        stale_frames: how many frames may have been exposed before a call.
+        stale_frames: how many frames are thrown away in any case: the driver may hold so many from before a call.
+        exposure_ms: exposure in ms, for frames that say when they came.
     """
 
-    def __init__(self, capture: Capture, who: str, pixel_size_um: float, stale_frames: int) -> None:
+    def __init__(
+        self, capture: Capture, who: str, pixel_size_um: float, stale_frames: int, exposure_ms: float = 0.0
+    ) -> None:
         self._capture = capture
         self._who = who
         self._pixel_size_um = pixel_size_um
         self._stale_frames = stale_frames
+        self._exposure_ms = exposure_ms
         sides = (capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self._frame_shape = (round(sides[0]), round(sides[1]))
 
@@ -89,13 +97,31 @@ class CaptureCamera:
         return self._pixel_size_um
 
     def snap(self) -> Frame:
-        """A frame exposed after the call, uint8 (Y, X, 3). Raises DisconnectedError if none comes."""
+        """A frame exposed after the call, uint8 (Y, X, 3).
+
+        Raises:
+            DisconnectedError: if none comes.
+            InstrumentError: if those that come were all exposed before the call, by the time that they bear.
+        """
+        called_ms = 1000 * time.monotonic()
         for _ in range(self._stale_frames):
             if not self._capture.grab():
                 raise self._gone()
-        there, frame = self._capture.read()
-        if not there:
-            raise self._gone()
+        for _ in range(_MOST_OLD_FRAMES):
+            there, frame = self._capture.read()
+            if not there:
+                raise self._gone()
+            if not self._is_from_before(called_ms):
+                return self._checked(frame)
+        raise InstrumentError(f"camera {self._who}: the frames that come were exposed before they were asked for")
+
+    def _is_from_before(self, called_ms: float) -> bool:
+        """Whether the frame read last bears a time that tells so; many bear none."""
+        came_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        is_of_our_clock = 0 <= 1000 * time.monotonic() - came_ms < _OLDEST_MS
+        return is_of_our_clock and came_ms - self._exposure_ms < called_ms
+
+    def _checked(self, frame: Any) -> Frame:
         if frame.shape != (*self._frame_shape, 3):
             raise InstrumentError(f"camera {self._who}: a frame of {frame.shape}, not {(*self._frame_shape, 3)}")
         return np.ascontiguousarray(frame[..., ::-1])
@@ -122,6 +148,9 @@ def hold_fixed(capture: Capture, settings: UvcSettings) -> None:
         wanted.append(("white balance in K", cv2.CAP_PROP_WB_TEMPERATURE, kelvin))
     if settings.gain is not None:
         wanted.append(("gain", cv2.CAP_PROP_GAIN, settings.gain))
+    for what, name in _ADAPTING.items():
+        if capture.get(name) not in (_UNKNOWN, 0.0):
+            wanted.append((what, name, 0.0))
     for what, name, value in wanted:
         if not capture.set(name, value) or capture.get(name) != value:
             raise InstrumentError(
@@ -137,15 +166,25 @@ def _open(settings: UvcSettings, asked: Asked) -> Devices:
     if not capture.isOpened():
         raise InstrumentError(f"camera {settings.device} cannot be opened: another program uses it, or it is no camera")
     try:
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*settings.pixels))
+        _set_pixels(capture, settings)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, asked.frame_shape[0])
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, asked.frame_shape[1])
         hold_fixed(capture, settings)
     except InstrumentError:
         capture.release()
         raise
-    camera = CaptureCamera(capture, settings.device, asked.pixel_size_um, settings.stale_frames)
+    exposure_ms = capture.get(cv2.CAP_PROP_EXPOSURE) / _UNITS_PER_MS
+    camera = CaptureCamera(capture, settings.device, asked.pixel_size_um, settings.stale_frames, max(0.0, exposure_ms))
     return Devices(camera=camera, close=capture.release)
+
+
+def _set_pixels(capture: Capture, settings: UvcSettings) -> None:
+    wanted = float(cv2.VideoWriter.fourcc(*settings.pixels))
+    capture.set(cv2.CAP_PROP_FOURCC, wanted)
+    sends = capture.get(cv2.CAP_PROP_FOURCC)
+    if sends not in (wanted, _UNKNOWN, 0.0):
+        name = int(sends).to_bytes(4, "little", signed=True).decode("ascii", "replace")
+        raise InstrumentError(f"camera {settings.device} does not send pixels as {settings.pixels}: it says {name}")
 
 
 def _check_device(path: Path) -> None:

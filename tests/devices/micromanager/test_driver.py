@@ -7,6 +7,7 @@ import pytest
 from contract import CameraContract, LampContract, XYContract, ZContract
 
 from parfocal.devices.driver import Asked, driver_named
+from parfocal.devices.micromanager import session
 from parfocal.devices.micromanager.settings import MicroManagerSettings
 from parfocal.devices.wall_clock import WallClock
 from parfocal.errors import InstrumentError, SettingsError
@@ -172,3 +173,19 @@ def test_a_configuration_whose_device_does_not_answer_is_told_of(tmp_path):
 def test_a_lamp_by_a_property_needs_both_values():
     with pytest.raises(ValueError, match="lamp_property needs lamp, lamp_on and lamp_off"):
         MicroManagerSettings(configuration="any.cfg", lamp_property="State")
+
+
+def test_the_lamp_alone_is_opened_without_presets_and_properties(monkeypatch):
+    """They may move something, and the lamp is opened alone to put it out."""
+    monkeypatch.setattr(session, "_set_up", lambda *_: pytest.fail("set up"))
+    devices = opened("lamp", presets={"Objective": "20X"})
+    devices.lamp.off()
+    devices.close()
+
+
+@pytest.mark.parametrize("limits_um", [(100, -200), (5, 5), (float("-inf"), float("inf"))])
+def test_limits_are_finite_and_rise(limits_um):
+    with pytest.raises(ValueError, match="µm are not two finite, rising numbers"):
+        MicroManagerSettings(**DEMO, z_limits_um=limits_um)
+    with pytest.raises(ValueError, match="µm are not two finite, rising numbers"):
+        MicroManagerSettings(**DEMO, xy_limits_um=((0, 1), limits_um))

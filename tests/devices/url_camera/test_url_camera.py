@@ -11,7 +11,9 @@ from contract import CameraContract
 from emulated import asked
 from parfocal.config import open_microscope
 from parfocal.devices.driver import driver_named
+from parfocal.devices.url_camera.driver import UrlCameraSettings
 from parfocal.devices.url_camera.mjpeg import parts_of
+from parfocal.devices.url_camera.pictures import without_password
 from parfocal.emulators.stand import Stand
 from parfocal.emulators.web_camera import LoopbackServer, encoded, web_camera
 from parfocal.errors import InstrumentError
@@ -203,3 +205,13 @@ class TestPartsOf:
         monkeypatch.setattr("parfocal.devices.url_camera.mjpeg._LARGEST_BYTES", 100)
         with pytest.raises(InstrumentError, match="not an MJPEG stream"):
             list(parts_of([b"x" * 60, b"x" * 60]))
+
+
+def test_what_follows_the_question_mark_may_be_a_password_and_is_not_shown():
+    assert without_password("http://me:secret@eye/shot.jpg?user=me&pwd=secret#top") == "http://eye/shot.jpg"
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "http://eye:99999999/"])
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(ValueError, match=r"this is no URL|should match"):
+        UrlCameraSettings(url=url)

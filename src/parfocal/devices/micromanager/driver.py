@@ -72,7 +72,7 @@ def _label(session: CMMCorePlus, role: str, named: str, by_configuration: str) -
 
 
 def _open(settings: MicroManagerSettings, asked: Asked) -> Devices:
-    session = open_session(settings, asked.folder)
+    session = open_session(settings, asked.folder, set_up=asked.roles != {"lamp"})
     with ExitStack() as letting_go:
         letting_go.callback(close_session, session)
         devices = devices_of(session, settings, asked)

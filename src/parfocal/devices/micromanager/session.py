@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 _PYTHON_DEVICE = "#py "
 
 
-def open_session(settings: MicroManagerSettings, folder: Path) -> CMMCorePlus:
+def open_session(settings: MicroManagerSettings, folder: Path, *, set_up: bool = True) -> CMMCorePlus:
     """Load a configuration. Where it names devices written in Python, the core is pymmcore-plus' UniMMCore.
 
     Args:
         settings: which one, and what to set after it.
         folder: where a relative path begins.
+        set_up: whether presets and properties are set, which may move something.
 
     Raises:
         SettingsError: if pymmcore-plus, the adapters or the configuration are missing.
@@ -39,7 +40,10 @@ def open_session(settings: MicroManagerSettings, folder: Path) -> CMMCorePlus:
         session.setTimeoutMs(round(1000 * settings.timeout_s))
         session.loadSystemConfiguration(str(file))
         _check_initialised(session)
-        _set_up(session, settings)
+        if set_up:
+            _set_up(session, settings)
+        session.setAutoShutter(False)
+        session.waitForSystem()
         letting_go.pop_all()
     return session
 
@@ -70,8 +74,6 @@ def _set_up(session: CMMCorePlus, settings: MicroManagerSettings) -> None:
     for label, properties in settings.properties.items():
         for name, value in properties.items():
             session.setProperty(label, name, as_text(value))
-    session.setAutoShutter(False)
-    session.waitForSystem()
 
 
 def as_text(value: Value) -> str:

@@ -6,10 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from parfocal.devices.driver import DriverSettings
+from parfocal.devices.driver import DriverSettings, Limits
 from parfocal.devices.pixels import BayerPattern
 
-Limits = tuple[float, float]
 Value = str | int | float
 _Positive = Annotated[float, Field(gt=0)]
 

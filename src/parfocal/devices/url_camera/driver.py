@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings
 from parfocal.devices.url_camera.mjpeg import StreamCamera
@@ -26,6 +28,17 @@ class UrlCameraSettings(DriverSettings):
     gives: Literal["snapshot", "mjpeg"] = "snapshot"
     stale_frames: Annotated[int, Field(ge=0, le=30)] = 1
     timeout_s: Annotated[float, Field(gt=0)] = 5.0
+
+    @field_validator("url")
+    @classmethod
+    def _is_one(cls, url: str) -> str:
+        try:
+            host = parse_url(url).host
+        except LocationParseError:
+            host = None
+        if not host:
+            raise ValueError("this is no URL")
+        return url
 
 
 def _open(settings: UrlCameraSettings, asked: Asked) -> Devices:

@@ -43,10 +43,10 @@ def tells_apart(frame: Frame) -> bool:
 
 
 def without_password(url: str) -> str:
-    """A URL as it can be shown."""
+    """A URL as it can be shown: some cameras take their password after the ?, so that goes too."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def checked(url: str, status: int) -> None:
