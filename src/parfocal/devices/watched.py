@@ -24,7 +24,7 @@ Z_ARRIVES_WITHIN_UM = 2.0
 
 _EVERY_ROW = 16  # of a frame is looked at: what is lost in transfer is lost in blocks of rows
 _SAME_PLACE_UM = 0.5
-_HOMING_MOVES = 3.0  # what homing may take, in moves: fast, off the switch, and slowly again
+_HOMES_WITHIN_S = 150.0  # longer than boards are given by their own drivers, and than any slow stage needs
 _LAMP_TOLD = Callable[[bool], None]
 
 
@@ -172,7 +172,7 @@ class WatchedXY:
             stage.home()
             self._place.found(self._line.openings, stage.position_um)
 
-        self._line.call("homing", home, _HOMING_MOVES * self._move_s)
+        self._line.call("homing", home, _HOMES_WITHIN_S)
 
 
 class WatchedZ:
@@ -224,7 +224,7 @@ class WatchedZ:
             stage.home()
             self._place.found(self._line.openings, (stage.position_um,))
 
-        self._line.call("homing", home, _HOMING_MOVES * self._move_s)
+        self._line.call("homing", home, _HOMES_WITHIN_S)
 
 
 class WatchedRecordedZ(WatchedZ):
