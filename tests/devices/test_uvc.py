@@ -1,5 +1,6 @@
 """A USB camera gives frames exposed after the call, with exposure and white balance held. No camera is needed here."""
 
+import threading
 import time
 
 import cv2
@@ -238,4 +239,28 @@ def test_a_camera_that_sends_other_pixels_than_it_was_told_is_refused(video0):
     queue.stubborn = {cv2.CAP_PROP_FOURCC}
     with pytest.raises(InstrumentError, match="does not send pixels as MJPG: it says YUYV"):
         opened(path)
+    assert queue.released
+
+
+def test_a_camera_is_not_let_go_of_while_another_thread_waits_for_a_frame(monkeypatch):
+    monkeypatch.setattr(uvc, "_COMES_BACK_WITHIN_S", 0.0)
+    queue, waits, may_go_on = Queue(), threading.Event(), threading.Event()
+    camera = CaptureCamera(queue, "/dev/video0", 0.5, stale_frames=0)
+    read = queue.read
+
+    def hanging():
+        waits.set()
+        may_go_on.wait(10)
+        return read()
+
+    queue.read = hanging
+    snapping = threading.Thread(target=camera.snap)
+    snapping.start()
+    assert waits.wait(10)
+    with pytest.raises(InstrumentError, match="hangs and cannot be let go of"):
+        camera.close()
+    assert not queue.released
+    may_go_on.set()
+    snapping.join()
+    camera.close()
     assert queue.released

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, Literal, Protocol
 
 import cv2
@@ -20,6 +21,7 @@ _UNKNOWN = -1.0  # of a property that the camera does not have
 _ADAPTING = {"backlight compensation": cv2.CAP_PROP_BACKLIGHT, "automatic focus": cv2.CAP_PROP_AUTOFOCUS}
 _UNITS_PER_MS = 10.0  # V4L2 counts exposure in 100 µs
 _MOST_OLD_FRAMES = 30
+_COMES_BACK_WITHIN_S = 15.0  # OpenCV gives a frame up after 10 s
 _OLDEST_MS = 10_000.0  # a frame's time that lies farther back is of another clock
 _SYSTEM = Path("/sys/class/video4linux")
 _Positive = Annotated[float, Field(gt=0)]
@@ -83,6 +85,7 @@ class CaptureCamera:
         self._pixel_size_um = pixel_size_um
         self._stale_frames = stale_frames
         self._exposure_ms = exposure_ms
+        self._using = Lock()
         sides = (capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self._frame_shape = (round(sides[0]), round(sides[1]))
 
@@ -103,7 +106,23 @@ class CaptureCamera:
             DisconnectedError: if none comes.
             InstrumentError: if those that come were all exposed before the call, by the time that they bear.
         """
-        called_ms = 1000 * time.monotonic()
+        with self._using:
+            return self._fresh(1000 * time.monotonic())
+
+    def close(self) -> None:
+        """Let go of the camera, not while a call on another thread still waits for it: OpenCV would crash.
+
+        Raises:
+            InstrumentError: if that call does not come back.
+        """
+        if not self._using.acquire(timeout=_COMES_BACK_WITHIN_S):
+            raise InstrumentError(f"camera {self._who} hangs and cannot be let go of: pull its plug")
+        try:
+            self._capture.release()
+        finally:
+            self._using.release()
+
+    def _fresh(self, called_ms: float) -> Frame:
         for _ in range(self._stale_frames):
             if not self._capture.grab():
                 raise self._gone()
@@ -175,7 +194,7 @@ def _open(settings: UvcSettings, asked: Asked) -> Devices:
         raise
     exposure_ms = capture.get(cv2.CAP_PROP_EXPOSURE) / _UNITS_PER_MS
     camera = CaptureCamera(capture, settings.device, asked.pixel_size_um, settings.stale_frames, max(0.0, exposure_ms))
-    return Devices(camera=camera, close=capture.release)
+    return Devices(camera=camera, close=camera.close)
 
 
 def _set_pixels(capture: Capture, settings: UvcSettings) -> None:
