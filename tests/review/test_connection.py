@@ -12,7 +12,9 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.review.accounts import trail
 from parfocal.review.accounts.trail import now
 from parfocal.review.database.connection import Database, upgrade
-from parfocal.review.database.tables import AnnotationRow, Base, SlideRow, TrailEntry
+from parfocal.review.database.tables import AnnotationRow, Base, SheetRow, SlideRow, TrailEntry
+from parfocal.review.report_forms import load_form
+from parfocal.review.sheets.keeping import make_sheet
 
 
 @pytest.fixture
@@ -43,6 +45,27 @@ def test_a_database_of_an_older_schema_is_upgraded_and_keeps_what_it_holds(datab
         session.add(SlideRow(id="0123456789ab", place="a", added_at=now()))
     with database.reading() as session:
         assert session.scalar(text("SELECT name FROM accounts")) == "anna"
+    database.close()
+
+
+def test_a_database_from_before_studies_is_upgraded_and_keeps_slides_and_trail(database_url):
+    engine = create_engine(database_url)
+    upgrade(engine, "0002")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO slides VALUES ('0123456789ab', 'a', '2026-01-02 03:04:05')"))
+        connection.execute(
+            text(
+                "INSERT INTO trail (at, who, action, subject, detail, address) "
+                "VALUES ('2026-01-02 03:04:05', 'anna', 'signed in', 'anna', '{}', '')"
+            )
+        )
+    engine.dispose()
+    database = Database(database_url)
+    with database.writing() as session:
+        session.add(make_sheet(session, "raj", load_form("gram"), "slide", slide_id="0123456789ab"))
+    with database.reading() as session:
+        assert session.scalar(select(SheetRow.slide_id)) == session.scalar(select(SlideRow.id))
+        assert session.scalar(select(TrailEntry.who)) == "anna"
     database.close()
 
 

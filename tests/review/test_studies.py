@@ -146,6 +146,7 @@ def test_somebody_who_sees_what_slides_are_called_cannot_be_a_reader(study_serve
     [
         ({"fields_per_slide": "4"}, "4 fields are to be drawn"),
         ({"name": ""}, "1 to 100 characters"),
+        ({"name": "a\x00b"}, "not one line"),
         ({"wash_out_days": "-1"}, "wash-out"),
         ({"margin": "200"}, "margin"),
         ({"reader": []}, "needs readers"),
@@ -160,7 +161,7 @@ def test_an_impossible_design_is_refused_with_its_reason_and_what_was_typed_stay
     answer = study.answer if not study.id else study.send("start")
     assert answer.status_code == 422
     assert told in answer.text
-    if not study.id and more.get("name") != "":
+    if not study.id and "name" not in more:
         assert "Pilot &lt;3" in answer.text
 
 

@@ -203,7 +203,7 @@ def test_two_readers_read_three_slides_to_the_agreement_report(browser, folder):
         lead.looks_right("study-complete")
         lead.page.click("text=Close and unblind")
         lead.page.click("text=Agreement of the readers")
-        lead.page.wait_for_function("document.querySelector('.plot img').naturalWidth > 0")
+        lead.page.locator(".plot img").evaluate("image => image.decode()")  # raises for a broken one
         lead.looks_right("agreement")
         assert "Reader mia against the same reader's glass" in lead.page.inner_text("main")
         lead.page.click("table a >> nth=0")

@@ -29,6 +29,8 @@ from parfocal.review.web.visitors import address_of
 
 router = APIRouter(dependencies=[Depends(meant)], include_in_schema=False)
 
+NO_CONTROL = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+
 
 @router.get("/studies/{study_id}/agreement")
 def agreement_page(request: Request, study_id: StudyId, visitor: Leading, services: WithServices) -> HTMLResponse:
@@ -127,7 +129,7 @@ def rule(
     services: WithServices,
     ruling: Annotated[Ruling, Form()],
     field: Annotated[str, Form(pattern="^[0-9]{0,7}$")] = "",
-    note: Annotated[str, Form(max_length=500)] = "",
+    note: Annotated[str, Form(max_length=500, pattern=NO_CONTROL)] = "",
 ) -> Response:
     """Say what a discordance comes from; earlier words stay in the database."""
     with services.database.writing() as session:

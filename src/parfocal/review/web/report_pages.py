@@ -135,7 +135,7 @@ def amend(
     number: Number,
     visitor: Browsing,
     services: WithServices,
-    reason: Annotated[str, Form(max_length=500)],
+    reason: Annotated[str, Form(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")],
 ) -> Response:
     """Begin the next version, with all that was entered before."""
     try:

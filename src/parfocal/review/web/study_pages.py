@@ -31,6 +31,7 @@ router = APIRouter(dependencies=[Depends(meant)], include_in_schema=False)
 
 StudyId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 GLASS = "glass"
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 _Number = TypeVar("_Number", int, float)
 
 
@@ -178,11 +179,17 @@ def _design(typed: FormData, sources: dict[str, dict[str, str]]) -> StudyDesign:
 
 def _word(typed: FormData, name: str) -> str:
     value = typed.get(name, "")
-    return value.strip() if isinstance(value, str) else ""
+    return _printable(value.strip()) if isinstance(value, str) else ""
 
 
 def _words(typed: FormData, name: str) -> list[str]:
-    return [value for value in typed.getlist(name) if isinstance(value, str)]
+    return [_printable(value) for value in typed.getlist(name) if isinstance(value, str)]
+
+
+def _printable(word: str) -> str:
+    if not word.isprintable():
+        raise SettingsError(f"{word!r} is not one line of letters")
+    return word
 
 
 def _number(typed: FormData, name: str, kind: Callable[[str], _Number]) -> _Number:
@@ -229,8 +236,8 @@ def change_readers(
     study_id: StudyId,
     visitor: Leading,
     services: WithServices,
-    add: Annotated[str, Form(max_length=64)] = "",
-    remove: Annotated[str, Form(max_length=64)] = "",
+    add: Annotated[str, Form(max_length=64, pattern=ONE_LINE)] = "",
+    remove: Annotated[str, Form(max_length=64, pattern=ONE_LINE)] = "",
 ) -> Response:
     """Add or remove a reader, before the study starts."""
 
