@@ -81,6 +81,15 @@ class Study:
         server.add("root", Role.ADMIN)
         self.lead = server.signed_in("lena", Role.LEAD)
         self.readers = {name: server.signed_in(name) for name in READERS}
+        self.answer = self.propose(wash_out_days=str(wash_out_days), **more)
+        self.id = self.answer.headers.get("location", "").rpartition("/")[2]
+        self.path = f"/studies/{self.id}"
+        if start and self.id:
+            started = self.send("start")
+            assert started.status_code == 303, started.text
+
+    def propose(self, **more):
+        """The form that makes a study, with further fields."""
         page = self.lead.get("/studies/new").text
         form = {
             "form_token": token_on(page),
@@ -90,19 +99,14 @@ class Study:
             "reader": list(READERS),
             "glass": "yes",
             "fields_per_slide": str(FIELDS),
-            "wash_out_days": str(wash_out_days),
+            "wash_out_days": "0",
             "repeats": "0",
             "margin": "",
             "seed": "7",
             **dict(re.findall(r'name="((?:slide|modality)-\w+)"[^>]*value="([^"]*)"', page)),
             **more,
         }
-        self.answer = self.lead.post("/studies", data=form)
-        self.id = self.answer.headers.get("location", "").rpartition("/")[2]
-        self.path = f"/studies/{self.id}"
-        if start and self.id:
-            started = self.send("start")
-            assert started.status_code == 303, started.text
+        return self.lead.post("/studies", data=form)
 
     def send(self, what: str, **fields: str):
         """A form on the study's page, sent by the lead."""
