@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from parfocal.devices.base import Clock
 from parfocal.devices.simulated import VirtualClock
+from parfocal.devices.turn import Call
 from parfocal.errors import DeviceTimeoutError, DisconnectedError, InstrumentError, LimitError, SettingsError
 
 _Device = TypeVar("_Device")
@@ -153,17 +155,23 @@ class _Hand:
         threading.Thread(target=self._work, name=f"device {name}", daemon=True).start()
 
     def do(self, what: str, action: Callable[[], _Answer], timeout_s: float) -> _Answer:
-        """Do it, and wait at most so long."""
+        """Do it, and wait at most so long, beside the time that it waits for its turn on a board it shares.
+
+        Once given up, be it by Ctrl-C, it is told so: a move that has not begun does not, one that has is stopped.
+        """
         if self._last is not None and not self._last.done():
             raise DeviceTimeoutError(f"{self._name}: {what}: an earlier call has not come back yet")
+        call = Call()
         self._last = job = Future[Any]()
-        self._jobs.put((job, action))
+        self._jobs.put((job, _as(call, action)))
         try:
-            answer: _Answer = job.result(timeout_s)
+            answer: _Answer = _result(job, call, timeout_s)
         except TimeoutError as error:
             if job.done():  # the driver's own
                 raise
             raise _too_late(self._name, what, timeout_s) from error
+        finally:
+            call.given_up.set()
         return answer
 
     def _work(self) -> None:
@@ -173,6 +181,22 @@ class _Hand:
                 job.set_result(action())
             except BaseException as error:  # noqa: BLE001 - goes to whoever waits for the answer
                 job.set_exception(error)
+
+
+def _as(call: Call, action: Callable[[], _Answer]) -> Callable[[], _Answer]:
+    def run() -> _Answer:
+        with call.here():
+            return action()
+
+    return run
+
+
+def _result(job: Future[Any], call: Call, timeout_s: float) -> Any:
+    """Raises TimeoutError if there is none within timeout_s of the call's own time."""
+    until_s = time.monotonic() + timeout_s
+    while not job.done() and (left_s := until_s + call.queued_s - time.monotonic()) > 0:
+        wait([job], left_s)
+    return job.result(0.0)
 
 
 def _too_late(name: str, what: str, timeout_s: float) -> DeviceTimeoutError:
