@@ -26,6 +26,9 @@ class Stepper(Protocol):
     def stands(self) -> Steps:
         """Where they stood when that was last read: after opening, homing and every move."""
 
+    def stands_at(self, target: Mapping[AxisName, int]) -> bool:
+        """Whether the named axes are known to stand at these steps, so that no move is needed."""
+
     def check_position_known(self) -> None:
         """Raise InstrumentError if they may stand elsewhere, as after a restart."""
 
@@ -114,11 +117,11 @@ class SteppedXY:
 
     def move_to(self, x_um: float, y_um: float) -> None:
         """Move to the nearest steps and settle. Raises LimitError before any motion, InstrumentError if it fails."""
-        target = (self._x.steps(x_um), self._y.steps(y_um))
+        target: dict[AxisName, int] = {"x": self._x.steps(x_um), "y": self._y.steps(y_um)}
         self._motors.check_position_known()
-        if target == self._motors.stands[:2]:
+        if self._motors.stands_at(target):
             return
-        self._motors.move({"x": target[0], "y": target[1]})
+        self._motors.move(target)
         time.sleep(self._settle_s)
 
 
@@ -156,11 +159,11 @@ class SteppedZ:
 
     def move_to(self, z_um: float) -> None:
         """Move to the nearest step and settle. Raises LimitError before any motion, InstrumentError if it fails."""
-        target = self._z.steps(z_um)
+        target: dict[AxisName, int] = {"z": self._z.steps(z_um)}
         self._motors.check_position_known()
-        if target == self._motors.stands[2]:
+        if self._motors.stands_at(target):
             return
-        self._motors.move({"z": target})
+        self._motors.move(target)
         time.sleep(self._settle_s)
 
 

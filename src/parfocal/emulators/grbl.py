@@ -28,10 +28,13 @@ class GrblFirmware(Firmware):
         self._is_locked = True
         self._planned: Steps = (0, 0, 0)
         self._after_motion: list[str] = []
+        self.is_held = False
+        self.settings: dict[int, float] = {10: 1.0, 13: 0.0, 20: 1.0, 21: 1.0, 22: 1.0, 32: 0.0}
 
     def boot(self) -> None:
         """Greet; with homing switched on a board is locked until it is homed."""
-        self._is_locked = True
+        self._is_locked = self.settings[22] == 1
+        self.is_held = False
         self._planned = self.motors.steps
         self._after_motion.clear()
         self.say("")
@@ -45,11 +48,15 @@ class GrblFirmware(Firmware):
                 self.say(self._status())
             elif character == "\x18":
                 self._soft_reset()
+            elif character == "!":
+                self._hold()
             elif character not in _REAL_TIME:
                 super().receive(character.replace("\r", "\n"))
 
     def carry_out(self, line: str) -> None:
         """One line of G-code or a `$` command."""
+        if self.is_held:
+            return  # kept for when it is let go on
         if line.startswith("$"):
             self._system(line)
         elif self._is_locked and line:
@@ -72,8 +79,14 @@ class GrblFirmware(Firmware):
             self.acknowledge()
         self._after_motion.clear()
 
+    def _hold(self) -> None:
+        """Stand still, and keep the position."""
+        self.stop()
+        self.is_held = not self._is_locked
+
     def _soft_reset(self) -> None:
         was_busy = self.is_busy
+        self.is_held = False
         self.stop()
         self.stand.switch(False)
         if was_busy:
@@ -109,7 +122,7 @@ class GrblFirmware(Firmware):
             self.acknowledge("error:3")
 
     def _settings(self) -> dict[int, float]:
-        settings = {10: 1.0, 13: 0.0, 20: 1.0, 21: 1.0, 22: 1.0, 32: 0.0}
+        settings = dict(self.settings)
         for first, values in ((100, STEPS_PER_MM), (110, RATE_MM_PER_MIN), (130, TRAVEL_MM)):
             settings |= {first + axis: value for axis, value in enumerate(values)}
         return settings
@@ -151,6 +164,6 @@ class GrblFirmware(Firmware):
             self.stand.switch(command not in ("M5", "M9"))
 
     def _status(self) -> str:
-        state = "Alarm" if self._is_locked else "Run" if self.is_busy else "Idle"
+        state = "Alarm" if self._is_locked else "Hold:0" if self.is_held else "Run" if self.is_busy else "Idle"
         x, y, z = (steps / per_mm for steps, per_mm in zip(self.motors.steps, STEPS_PER_MM, strict=True))
         return f"<{state}|MPos:{x:.3f},{y:.3f},{z:.3f}|FS:0,0>"

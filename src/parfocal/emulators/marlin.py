@@ -10,6 +10,7 @@ from parfocal.emulators.stand import Stand
 
 STEPS_PER_MM = (400.0, 400.0, 10_000.0)
 LARGEST_MM_PER_S = (20.0, 20.0, 2.0)
+LIFT_STEPS = 500
 _WORD = re.compile(r"([A-Z])\s*(-?\d*\.?\d+)?")
 _BUSY_S = 2.0
 
@@ -25,7 +26,7 @@ class MarlinFirmware(Firmware):
     def __init__(self, stand: Stand, faults: Faults) -> None:
         super().__init__(Motors.of_machine(stand, STEPS_PER_MM, LARGEST_MM_PER_S), faults)
         self._planned: Steps = (0, 0, 0)
-        self._is_homed = False
+        self._homed: set[str] = set()
         self._is_halted = False
         self._waits: list[str] = []
         self._held: list[str] = []
@@ -33,7 +34,8 @@ class MarlinFirmware(Firmware):
 
     def boot(self) -> None:
         """Greet."""
-        self._is_homed = self._is_halted = False
+        self._homed.clear()
+        self._is_halted = False
         self._planned = self.motors.steps
         self._waits.clear()
         self._held.clear()
@@ -82,11 +84,18 @@ class MarlinFirmware(Firmware):
             self._plan(axes)
             self.acknowledge()
         elif code == "G28":
-            self._home(any(letter == "O" for letter, _ in words))
+            self._home({letter for letter, _ in words[1:]}, dict(words[1:]).get("R") != "0")
         elif code in ("M400", "M106", "M107", "M3", "M5", "M42"):
             self._wait(line)
         elif code == "M114":
             self._say_position()
+        elif code == "M410":
+            self.stop()
+            self._planned = self.motors.steps
+            self.acknowledge()
+        elif code == "M211":
+            self.say("echo:Soft endstops: On  Min:  X-12.00 Y-12.00 Z-0.40   Max:  X12.00 Y12.00 Z0.40")
+            self.acknowledge()
         elif code == "M503":
             x, y, z = STEPS_PER_MM
             self.say(f"echo:  M92 X{x:.2f} Y{y:.2f} Z{z:.2f} E93.00")
@@ -110,15 +119,24 @@ class MarlinFirmware(Firmware):
         self._planned = (x, y, z)
         self.queue(self._planned)
 
-    def _home(self, if_needed: bool) -> None:
-        if if_needed and self._is_homed:
+    def _home(self, letters: set[str], lifts: bool) -> None:
+        """Home the axes named; before x and y are, z is lifted if it may."""
+        if "O" in letters and self._homed >= letters & set("XYZ"):
             self.acknowledge()
             return
-        self.motors.origin_um = (0.0, 0.0, 0.0)
-        self._planned = (0, 0, 0)
-        self._is_homed = True
+        homed = letters & set("XYZ") or set("XYZ")
+        parts = zip("XYZ", self.motors.origin_um, strict=True)
+        x, y, z = (0.0 if letter in homed else origin_um for letter, origin_um in parts)
+        self.motors.origin_um = x, y, z
+        ends = list(self.motors.steps)
         self._wait_with("G28")
-        self.queue((0, 0, 0))
+        if lifts and homed & set("XY"):
+            ends[2] += LIFT_STEPS
+            self.queue((ends[0], ends[1], ends[2]))
+        self._homed |= homed
+        x_steps, y_steps, z_steps = (0 if letter in homed else end for letter, end in zip("XYZ", ends, strict=True))
+        self._planned = x_steps, y_steps, z_steps
+        self.queue(self._planned)
 
     def _wait(self, line: str) -> None:
         if self.is_busy:

@@ -1,11 +1,15 @@
 """Boards with GRBL, Marlin and the Sangaboard keep the contracts of stages and lamps, emulated behind a terminal."""
 
+import math
+
 import pytest
 from contract import LampContract, XYContract, ZContract
+from pydantic import ValidationError
 
-from emulated import board
+from emulated import LIMITS, board
 from parfocal.devices.base import Homing
-from parfocal.errors import LimitError, SettingsError
+from parfocal.devices.driver import driver_named
+from parfocal.errors import InstrumentError, LimitError, SettingsError
 
 DRIVERS = ("grbl", "marlin", "sangaboard", "sangaboard-old")
 
@@ -68,7 +72,9 @@ def test_a_target_between_two_steps_is_reported_as_the_step_that_is_reached(smal
 
 def test_um_per_unit_and_the_origin_place_our_zero_on_the_board(small_toml):
     with board("marlin", small_toml()) as emulated:
-        devices = emulated.open(um_per_unit=(1000.0, 1000.0, 500.0), origin_um=(2000.0, -1000.0, 50.0))
+        devices = emulated.open(
+            um_per_unit=(1000.0, 1000.0, 500.0), origin_um=(2000.0, -1000.0, 50.0), z_limits_um=(-200.0, 150.0)
+        )
         assert devices.xy.position_um == pytest.approx((-2000.0, 1000.0))
         devices.xy.move_to(0.0, 0.0)
         devices.z.move_to(10.0)
@@ -111,3 +117,88 @@ def test_a_stage_without_home_switches_does_not_say_that_it_can_home(small_toml)
         devices = emulated.open()
         assert not isinstance(devices.z, Homing)
         devices.close()
+
+
+class TestTheZeroOfAnAxisWithoutASwitch:
+    def test_has_to_be_told(self, small_toml):
+        with board("marlin", small_toml()) as emulated:
+            with pytest.raises(SettingsError, match=r'z would not be homed, .* set zero = "power-on"'):
+                emulated.open(home_axes="xy")
+            assert emulated.firmware._moves == 0
+
+    def test_is_the_boards_and_it_does_not_say_that_it_can_home(self, small_toml):
+        with board("marlin", small_toml()) as emulated:
+            devices = emulated.open(home_axes="xy", zero="power-on")
+            assert isinstance(devices.xy, Homing)
+            assert not isinstance(devices.z, Homing)
+            devices.close()
+
+    @pytest.mark.parametrize("driver", ["grbl", "marlin"])
+    def test_may_be_where_it_stands(self, small_toml, driver):
+        with board(driver, small_toml()) as emulated:
+            if driver == "grbl":
+                emulated.firmware.settings[22] = 0  # homing is switched off
+                emulated.firmware._is_locked = False
+            emulated.firmware.motors.origin_um = (0.0, 0.0, -40.0)
+            devices = emulated.open(home=False, zero="here", z_limits_um=(-200.0, 200.0))
+            assert devices.z.position_um == pytest.approx(0.0)
+            devices.z.move_to(-20.0)
+            assert emulated.stand.place_um[2] == pytest.approx(-20.0)
+            devices.close()
+
+
+def test_marlin_homes_z_first_and_does_not_lift_it_towards_the_lens(small_toml):
+    with board("marlin", small_toml()) as emulated:
+        emulated.stand.start((500.0, 0.0, 80.0), 0.0)
+        went, start = [], emulated.stand.start
+        emulated.stand.start = lambda place_um, duration_s: (went.append(place_um), start(place_um, duration_s))
+        emulated.open().close()
+        assert [place_um[2] for place_um in went] == pytest.approx([0.0, 0.0])
+        assert [place_um[0] for place_um in went] == pytest.approx([500.0, 0.0])
+
+
+def test_grbl_homes_once_for_z_and_xy(small_toml):
+    with board("grbl", small_toml()) as emulated:
+        devices = emulated.open()
+        devices.z.move_to(40.0)
+        moves = emulated.firmware._moves
+        devices.z.home()
+        devices.xy.home()
+        assert emulated.firmware._moves == moves + 1
+        devices.xy.move_to(100.0, 0.0)
+        devices.xy.home()
+        assert emulated.firmware._moves == moves + 3
+        devices.close()
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("driver", "why"), [("grbl", r"the 0\.8 mm that GRBL's own .*\$132"), ("marlin", r"endstops .*-0\.4 … 0\.4 mm")]
+    )
+    def test_limits_beyond_the_firmwares_are_refused_before_it_homes(self, small_toml, driver, why):
+        with board(driver, small_toml()) as emulated:
+            with pytest.raises(SettingsError, match=why):
+                emulated.open(z_limits_um=(-500.0, 500.0))
+            assert emulated.firmware._moves == 0
+            emulated.open().close()
+
+    def test_the_laser_mode_of_grbl_is_refused_where_the_spindles_output_lights_the_lamp(self, small_toml):
+        with board("grbl", small_toml()) as emulated:
+            emulated.firmware.settings[32] = 1
+            with pytest.raises(
+                InstrumentError, match=r"laser mode; set \$32=0, or switch the lamp by lamp_on = \"M8\""
+            ):
+                emulated.open()
+            emulated.open(lamp_on="M8", lamp_off="M9").close()
+
+    @pytest.mark.parametrize("limits_um", [(-math.inf, math.inf), (10.0, -10.0), (0.0, math.nan)])
+    @pytest.mark.parametrize("driver", ["grbl", "micromanager", "openflexure"])
+    def test_limits_without_an_end_or_without_room_are_refused(self, driver, limits_um):
+        settings = {"grbl": {"port": "p", **LIMITS}, "openflexure": {"url": "http://127.0.0.1:1", **LIMITS}}
+        values = settings.get(driver, {"configuration": "c.cfg"}) | {"z_limits_um": limits_um}
+        with pytest.raises(ValidationError, match="leave no room, or have no end"):
+            driver_named(driver).settings.model_validate(values)
+
+    def test_home_axes_name_each_axis_once(self):
+        with pytest.raises(ValidationError, match="names an axis twice"):
+            driver_named("marlin").settings.model_validate({"port": "p", **LIMITS, "home_axes": "xx"})

@@ -179,14 +179,14 @@ class TestALineWithNoise:
             devices.close()
 
     @each_driver
-    def test_a_command_that_is_interrupted_does_not_confuse_the_next(self, switched_on, driver):
-        with switched_on(driver, haste=20.0) as emulated:
+    def test_a_move_that_is_interrupted_is_stopped_and_does_not_confuse_what_is_asked_next(self, switched_on, driver):
+        with switched_on(driver, haste=0.3) as emulated:
             devices = emulated.open()
             board_line = devices.z._motors._line
             read, seen = board_line.read, []
 
             def interrupt(timeout_s):
-                if len(seen) == 5:
+                if emulated.stand.is_moving and len(seen) > 5:
                     board_line.read = read
                     raise KeyboardInterrupt
                 seen.append(timeout_s)
@@ -197,9 +197,13 @@ class TestALineWithNoise:
             with pytest.raises(KeyboardInterrupt), lamp_lit(devices.lamp):
                 devices.z.move_to(100.0)
             assert not emulated.instrument.microscope.lamp.is_on
-            devices.z.move_to(-20.0)
-            assert emulated.stand.place_um[2] == pytest.approx(-20.0)
+            assert not emulated.stand.is_moving
+            assert emulated.stand.place_um[2] < 100.0
             devices.close()
+            again = emulated.open()
+            again.z.move_to(-20.0)
+            assert emulated.stand.place_um[2] == pytest.approx(-20.0)
+            again.close()
 
 
 @each_driver

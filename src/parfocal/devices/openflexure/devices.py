@@ -28,6 +28,11 @@ class ServerMotors:
         """Where they stood when that was last read: after opening and every move."""
         return self._stands
 
+    def stands_at(self, target: Mapping[AxisName, int]) -> bool:
+        """Whether the named axes are known to stand at these steps, so that no move is needed."""
+        stands = dict(zip(AXES, self._stands, strict=True))
+        return all(stands[axis] == steps for axis, steps in target.items())
+
     def check_position_known(self) -> None:
         """Raise DisconnectedError if they may stand elsewhere."""
         if self._lost:

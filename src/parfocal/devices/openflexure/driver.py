@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings
+from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings, Limits
 from parfocal.devices.openflexure.connection import Connection
 from parfocal.devices.openflexure.devices import ServerLamp, ServerMotors
 from parfocal.devices.openflexure.versions import Api, Version, open_api
@@ -16,7 +16,6 @@ from parfocal.devices.url_camera.snapshot import SnapshotCamera
 from parfocal.errors import InstrumentError, SettingsError
 
 _Positive = Annotated[float, Field(gt=0)]
-_Range = tuple[float, float]
 
 
 class OpenFlexureSettings(DriverSettings):
@@ -39,21 +38,14 @@ class OpenFlexureSettings(DriverSettings):
     api: Version = "auto"
     xy_um_per_step: tuple[_Positive, _Positive] | None = None
     z_um_per_step: _Positive = 0.05
-    x_limits_um: _Range
-    y_limits_um: _Range
-    z_limits_um: _Range
+    x_limits_um: Limits
+    y_limits_um: Limits
+    z_limits_um: Limits
     origin_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
     settle_ms: Annotated[float, Field(ge=0)] = 50.0
     stale_frames: Annotated[int, Field(ge=0, le=30)] = 1
     timeout_s: _Positive = 10.0
     move_s: _Positive = 60.0
-
-    @field_validator("x_limits_um", "y_limits_um", "z_limits_um")
-    @classmethod
-    def _leave_room(cls, limits: _Range) -> _Range:
-        if not limits[0] < limits[1]:
-            raise ValueError(f"limits {limits[0]:g} … {limits[1]:g} µm leave no room")
-        return limits
 
 
 def _open(settings: OpenFlexureSettings, asked: Asked) -> Devices:

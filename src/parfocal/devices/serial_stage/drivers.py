@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings, Found, Role
+from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings, Found, Limits, Role
 from parfocal.devices.serial_stage.board import Board, Timeouts
 from parfocal.devices.serial_stage.grbl import GrblBoard
 from parfocal.devices.serial_stage.lamp import SerialLamp
@@ -16,11 +16,10 @@ from parfocal.devices.serial_stage.line import SerialLine
 from parfocal.devices.serial_stage.marlin import MarlinBoard
 from parfocal.devices.serial_stage.ports import boards_on_ports
 from parfocal.devices.serial_stage.sangaboard import SangaBoard
-from parfocal.devices.stepped import AXES, HomingXY, HomingZ, SteppedAxis, SteppedXY, SteppedZ
-from parfocal.errors import InstrumentError
+from parfocal.devices.stepped import AXES, AxisName, HomingXY, HomingZ, SteppedAxis, SteppedXY, SteppedZ
+from parfocal.errors import InstrumentError, SettingsError
 
 _ROLES: frozenset[Role] = frozenset({"xy", "z", "lamp"})
-_Range = tuple[float, float]
 _Positive = Annotated[float, Field(gt=0)]
 _NotNegative = Annotated[float, Field(ge=0)]
 
@@ -41,21 +40,14 @@ class SerialSettings(DriverSettings):
 
     port: str
     baud: int = 115_200
-    x_limits_um: _Range
-    y_limits_um: _Range
-    z_limits_um: _Range
+    x_limits_um: Limits
+    y_limits_um: Limits
+    z_limits_um: Limits
     origin_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
     settle_ms: _NotNegative = 20.0
     wake_s: _Positive = 6.0
     answer_s: _Positive = 1.0
     move_s: _Positive = 30.0
-
-    @field_validator("x_limits_um", "y_limits_um", "z_limits_um")
-    @classmethod
-    def _leave_room(cls, limits: _Range) -> _Range:
-        if not limits[0] < limits[1]:
-            raise ValueError(f"limits {limits[0]:g} … {limits[1]:g} µm leave no room")
-        return limits
 
     def timeouts(self, home_s: float = 0.0) -> Timeouts:
         """How long the board may take."""
@@ -69,6 +61,8 @@ class GcodeSettings(SerialSettings):
         um_per_unit: µm that x, y and z really move for one mm of the board's coordinates.
         home: whether the stage is homed when it is opened and the board does not know where it is.
         home_s: how long homing may take.
+        zero: where axes that are not homed have the board's zero: "switches" refuses them, "power-on" believes the
+            board, which counts from where it was switched on, "here" takes where they stand when they are opened.
         lamp_on: command that lights the lamp.
         lamp_off: command that puts it out.
     """
@@ -76,6 +70,7 @@ class GcodeSettings(SerialSettings):
     um_per_unit: tuple[_Positive, _Positive, _Positive] = (1000.0, 1000.0, 1000.0)
     home: bool = True
     home_s: _Positive = 120.0
+    zero: Literal["switches", "power-on", "here"] = "switches"
     lamp_on: str = "M3 S1000"
     lamp_off: str = "M5"
 
@@ -103,6 +98,13 @@ class MarlinSettings(GcodeSettings):
     feed_per_min: _Positive = 600.0
     home_axes: Annotated[str, Field(pattern="^[xyz]{1,3}$")] = "xyz"
 
+    @field_validator("home_axes")
+    @classmethod
+    def _names_each_once(cls, axes: str) -> str:
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"home_axes {axes!r} names an axis twice")
+        return axes
+
 
 class SangaboardSettings(SerialSettings):
     """Sangaboard.
@@ -127,26 +129,30 @@ def _open_grbl(settings: GrblSettings, asked: Asked) -> Devices:
         return GrblBoard(line, settings.timeouts(settings.home_s), unlock=settings.unlock)
 
     def ready(board: GrblBoard) -> None:
+        if "lamp" in asked.roles:
+            board.check_lamp(settings.lamp_on)
         if settings.home or settings.unlock:
             board.home_if_needed()
         else:
             board.check_unlocked()
 
     lamp = (settings.lamp_on, settings.lamp_off)
-    return _open(settings, asked, make, ready, settings.um_per_unit, lamp, has_switches=settings.home)
+    zero = "power-on" if settings.unlock and settings.zero == "switches" else settings.zero
+    return _open(settings, asked, make, ready, settings.um_per_unit, lamp, homes=settings.home, zero=zero)
 
 
 def _open_marlin(settings: MarlinSettings, asked: Asked) -> Devices:
     def make(line: SerialLine) -> MarlinBoard:
         timeouts = settings.timeouts(settings.home_s)
-        return MarlinBoard(line, timeouts, feed_per_min=settings.feed_per_min, home_axes=settings.home_axes)
+        home_axes = settings.home_axes if settings.home else ""
+        return MarlinBoard(line, timeouts, feed_per_min=settings.feed_per_min, home_axes=home_axes)
 
     def ready(board: MarlinBoard) -> None:
         if settings.home:
             board.home_if_needed()
 
     lamp = (settings.lamp_on, settings.lamp_off)
-    return _open(settings, asked, make, ready, settings.um_per_unit, lamp, has_switches=settings.home)
+    return _open(settings, asked, make, ready, settings.um_per_unit, lamp, homes=settings.home, zero=settings.zero)
 
 
 def _open_sangaboard(settings: SangaboardSettings, asked: Asked) -> Devices:
@@ -158,7 +164,7 @@ def _open_sangaboard(settings: SangaboardSettings, asked: Asked) -> Devices:
             board.set_zero()
 
     lamp = (f"led_cc {settings.brightness:g}", "led_cc 0")
-    return _open(settings, asked, make, ready, settings.um_per_step, lamp, has_switches=False)
+    return _open(settings, asked, make, ready, settings.um_per_step, lamp, homes=False, zero="power-on")
 
 
 def _open(
@@ -169,7 +175,8 @@ def _open(
     um_per_unit: tuple[float, float, float],
     lamp_commands: tuple[str, str],
     *,
-    has_switches: bool,
+    homes: bool,
+    zero: str,
 ) -> Devices:
     """Open what is asked for; for the lamp alone nothing is homed."""
     with ExitStack() as letting_go:
@@ -180,25 +187,46 @@ def _open(
         xy, z = None, None
         if asked.roles & {"xy", "z"}:
             board.learn()
+            wanted = [axis for axis in AXES if ("z" if axis == "z" else "xy") in asked.roles]
+            unhomed = [axis for axis in wanted if not board.homes(axis)]
+            _check_zero(board, unhomed, zero)
+            zero_here = unhomed if zero == "here" else []
+            _axes(settings, board, um_per_unit, zero_here)  # what cannot be is refused before it is homed
             ready(board)
             board.look()
-            x_axis, y_axis, z_axis = _axes(settings, board, um_per_unit)
+            x_axis, y_axis, z_axis = _axes(settings, board, um_per_unit, zero_here)
             settle_s = settings.settle_ms / 1000
-            make_xy, make_z = (HomingXY, HomingZ) if has_switches else (SteppedXY, SteppedZ)
+            make_xy = HomingXY if homes and not {"x", "y"} & set(unhomed) else SteppedXY
+            make_z = HomingZ if homes and "z" not in unhomed else SteppedZ
             xy = make_xy(board, x_axis, y_axis, settle_s) if "xy" in asked.roles else None
             z = make_z(board, z_axis, settle_s) if "z" in asked.roles else None
         letting_go.pop_all()
     return Devices(xy=xy, z=z, lamp=lamp, close=lambda: _close(board, lamp))
 
 
-def _axes(settings: SerialSettings, board: Board, um_per_unit: tuple[float, float, float]) -> list[SteppedAxis]:
-    limits_um = (settings.x_limits_um, settings.y_limits_um, settings.z_limits_um)
-    return [
-        SteppedAxis(name, per_unit / steps, origin_um, axis_limits_um)
-        for name, per_unit, steps, origin_um, axis_limits_um in zip(
-            AXES, um_per_unit, board.steps_per_unit(), settings.origin_um, limits_um, strict=True
+def _check_zero(board: Board, unhomed: list[AxisName], zero: str) -> None:
+    if unhomed and zero == "switches":
+        raise SettingsError(
+            f"board on {board.port}: {', '.join(unhomed)} would not be homed, so nobody knows where it stands: set "
+            'zero = "power-on" if its zero is where the board was switched on, or "here" if it is where it stands now'
         )
-    ]
+
+
+def _axes(
+    settings: SerialSettings, board: Board, um_per_unit: tuple[float, float, float], zero_here: list[AxisName]
+) -> list[SteppedAxis]:
+    """The axes, before anything moves. Raises SettingsError if their limits cannot be."""
+    limits_um = (settings.x_limits_um, settings.y_limits_um, settings.z_limits_um)
+    axes: list[SteppedAxis] = []
+    parts = zip(AXES, um_per_unit, board.steps_per_unit(), settings.origin_um, limits_um, board.stands, strict=True)
+    for name, per_unit, steps_per_unit, origin_um, axis_limits_um, stands in parts:
+        um_per_step = per_unit / steps_per_unit
+        zero_um = stands * um_per_step if name in zero_here else 0.0
+        axis = SteppedAxis(name, um_per_step, origin_um + zero_um, axis_limits_um)
+        lowest, highest = axis.limits_steps
+        board.check_reach(name, (lowest / steps_per_unit, highest / steps_per_unit))
+        axes.append(axis)
+    return axes
 
 
 def _close(board: Board, lamp: SerialLamp | None) -> None:

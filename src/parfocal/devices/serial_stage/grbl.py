@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from parfocal.devices.serial_stage.board import Board, Timeouts
 from parfocal.devices.serial_stage.line import SerialLine
 from parfocal.devices.stepped import AXES, AxisName, Steps
-from parfocal.errors import InstrumentError
+from parfocal.errors import DisconnectedError, InstrumentError, SettingsError
 
-_STATUS = re.compile(r"<(?P<state>[A-Za-z]+)(?::\d+)?\|(?P<fields>[^<>]*)>")
+_STATUS = re.compile(r"<(?P<state>[A-Za-z]+(?::\d+)?)\|(?P<fields>[^<>]*)>")
 _SETTING = re.compile(r"^\$(\d+)=(-?[\d.]+)")
-_RESET = "\x18"
-_POLL_S = 0.005
+_SPINDLE = re.compile(r"M0?[34](?!\d)")
+_RESET, _HOLD = "\x18", "!"
 _STANDING_S = 0.5
+_REPORTED_WITHIN = 0.00051
+"""Positions are reported in 0.001 units."""
 _ALARMS = {
     1: "a limit switch was hit",
     2: "the target lies outside the firmware's soft limits",
@@ -39,7 +41,13 @@ _ERRORS = {
 @dataclass(frozen=True)
 class _Status:
     state: str
+    """Such as Idle or Hold:0."""
     machine_units: tuple[float, float, float]
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether it takes nothing but being unlocked or homed."""
+        return self.state.startswith("Alarm")
 
 
 class GrblBoard(Board):
@@ -57,18 +65,19 @@ class GrblBoard(Board):
         super().__init__(line, timeouts)
         self._unlock = unlock
         self._settings: dict[int, float] = {}
+        self._is_home = False
 
     def wake(self) -> None:
         """Wait until it answers. Raises InstrumentError if it does not."""
         answer = self._wait_for_first_answer("?", lambda line: bool(_STATUS.search(line)), "GRBL 1.1")
-        if _parse_status(answer[-1]).state == "Alarm":
-            self._restart_alarm()
+        if _parse_status(answer[-1]).is_locked:
+            self._restart()
 
     def learn(self) -> None:
         """Wait until it stands still, and read its settings, which it does not tell before. Raises InstrumentError."""
-        until_s = time.monotonic() + self._timeouts.move_s
-        while self._status().state not in ("Idle", "Alarm") and time.monotonic() < until_s:
-            time.sleep(_POLL_S)
+        began_s = time.monotonic()
+        while not _is_at_rest(self._status().state) and time.monotonic() < began_s + self._timeouts.move_s:
+            self._pause(began_s)
         for line in self._command("$$"):
             if found := _SETTING.match(line):
                 self._settings[int(found[1])] = float(found[2])
@@ -77,9 +86,32 @@ class GrblBoard(Board):
         if self._settings.get(13) == 1:
             raise InstrumentError(f"board on {self.port}: GRBL reports in inches; set $13=0")
 
+    def check_lamp(self, command: str) -> None:
+        """Raise InstrumentError if the command that lights the lamp would not keep it lit."""
+        if self._settings.get(32) == 1 and _SPINDLE.search(command.upper()):
+            raise InstrumentError(
+                f"board on {self.port}: {command} leaves the lamp dark while nothing moves, as GRBL is in laser mode; "
+                'set $32=0, or switch the lamp by lamp_on = "M8" and lamp_off = "M9"'
+            )
+
+    def check_reach(self, axis: AxisName, units: tuple[float, float]) -> None:
+        """Raise SettingsError if the firmware would not let the axis go so far, in mm of its own."""
+        travel = self._settings.get(130 + AXES.index(axis))
+        if self._settings.get(20) == 1 and travel is not None:
+            lowest, highest = units
+            if highest - lowest > travel + _REPORTED_WITHIN or max(-lowest, highest) > travel + _REPORTED_WITHIN:
+                raise SettingsError(
+                    f"{axis}_limits_um are {lowest:g} … {highest:g} mm of the board's, more than the {travel:g} mm "
+                    f"that GRBL's own soft limits allow (${130 + AXES.index(axis)})"
+                )
+
+    def homes(self, axis: AxisName) -> bool:  # noqa: ARG002
+        """Whether homing is switched on, which takes all axes."""
+        return self._settings.get(22) == 1
+
     def home_if_needed(self) -> None:
         """Home if it is locked, as it is after a start with homing switched on. Raises InstrumentError."""
-        if self._status().state != "Alarm":
+        if not self._status().is_locked:
             return
         if self._unlock:
             self._command("$X")
@@ -92,13 +124,23 @@ class GrblBoard(Board):
             )
 
     def home(self, axes: str) -> None:  # noqa: ARG002
-        """Run the firmware's homing cycle, which takes all axes. Raises InstrumentError."""
-        self._command("$H", self._timeouts.home_s)
-        self.look()
+        """Run the firmware's homing cycle, which takes all axes; not again if nothing has moved since.
+
+        Raises:
+            InstrumentError: if it is not acknowledged.
+        """
+        with self._moving():
+            if self._is_home and not self._lost:
+                return
+            self._lost = ""
+            self._sets_out(AXES)
+            self._command("$H", self._timeouts.home_s)
+            self.look()
+            self._is_home = True
 
     def check_unlocked(self) -> None:
         """Raise InstrumentError if it is locked, where it is not to be homed."""
-        if self._status().state == "Alarm":
+        if self._status().is_locked:
             raise InstrumentError(f"board on {self.port} is in alarm and locked: set home = true, or unlock = true")
 
     def steps_per_unit(self) -> tuple[float, float, float]:
@@ -109,56 +151,104 @@ class GrblBoard(Board):
         """Where it stands, in steps."""
         return self._in_steps(self._status().machine_units)
 
-    def move(self, target: Mapping[AxisName, int]) -> None:
-        """Drive the named axes to these steps, and return when they stand there. Raises InstrumentError."""
-        self.check_position_known()
-        with self._lock:
-            per_unit = dict(zip(AXES, self.steps_per_unit(), strict=True))
-            words = "".join(f"{axis.upper()}{steps / per_unit[axis]:.5f}" for axis, steps in target.items())
-            command = f"G21G90G53G0{words}"
-            if self._command_or_nothing(command) is None and self._status().state == "Idle" and not self._is_at(target):
-                self._command(command)  # neither acknowledged nor carried out: it was lost on the line
-            self._wait_until_at(target)
-            self.keep(target)
+    def look(self) -> None:
+        """Ask where it stands, and keep that, which is rounded to 0.001 units. Raises InstrumentError likewise."""
+        self._exact = frozenset()
+        self._keep(self.position(), ())
+
+    def _check_left_alone(self) -> None:
+        status = self._status()
+        if status.is_locked:
+            self._lose("it is in alarm")
+        if status.state != "Idle":
+            raise InstrumentError(f"board on {self.port} does not stand idle, its state is {status.state}")
+        if not self._reached(status, self._whole(), 2 * _REPORTED_WITHIN):  # what was left may have been rounded, too
+            self._lose(f"it stands at {_in_units(status)}, away from where it was left")
+
+    def _drive(self, target: Mapping[AxisName, int]) -> None:
+        per_unit = dict(zip(AXES, self.steps_per_unit(), strict=True))
+        words = "".join(f"{axis.upper()}{steps / per_unit[axis]:.5f}" for axis, steps in target.items())
+        self._is_home = False
+        self._sets_out(target)
+        if not self._sent(f"G21G90G53G0{words}"):
+            self._command_or_nothing(f"G21G90G53G0{words}")  # twice to the same place does no harm
+        self._wait_until_at(target)
+        x, y, z = ({**self._whole(), **target}[axis] for axis in AXES)
+        self._keep((x, y, z), target)
+
+    def _sent(self, command: str) -> bool:
+        """Whether it was acknowledged; one that is refused moves nothing."""
+        answer = self._answer(command)
+        if answer and answer[-1] != "ok":
+            self._is_under_way = False
+            raise self._refused(command, answer[-1])
+        return answer is not None
 
     def switch(self, command: str) -> None:
         """Carry out a command that switches an output. Raises InstrumentError."""
         self._command(command, self._timeouts.move_s)
 
     def put_out(self, command: str) -> None:
-        """Switch an output off; on a locked board by a reset, which switches off all of them."""
+        """Switch an output off; where it does not stand idle by a stop and a reset, which switches off all of them."""
         with self._lock:
-            if self._lost or self._status().state == "Alarm":
-                self._lost = self._lost or "it was locked by an alarm"
-                self._restart()
-            else:
+            if self._state() == "Idle":
                 self.switch(command)
+            else:
+                self._halt()
+
+    def _halt(self) -> None:
+        with self._lock:
+            state = self._state()
+            if not _is_at_rest(state):
+                self._line.send(_HOLD)
+                self._wait_for_hold()
+                self._note_lost("its motion was stopped")
+            elif state.startswith("Alarm"):
+                self._note_lost("it was locked by an alarm")
+            self._restart()
+
+    def _wait_for_hold(self) -> None:
+        """Until it stands; if it does not, the reset stops it all the same, only less gently."""
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + self._timeouts.answer_s:
+            if (state := self._state()) == "Hold:0" or _is_at_rest(state):
+                return
+            self._pause(began_s)
+
+    def _state(self) -> str:
+        """Such as Idle or Hold:0; empty where it tells none, as while it homes and in some alarms."""
+        try:
+            return self._status().state
+        except DisconnectedError:
+            raise
+        except InstrumentError:
+            return ""
 
     def _wait_until_at(self, target: Mapping[AxisName, int]) -> None:
-        until_s = time.monotonic() + self._timeouts.move_s
+        began_s = time.monotonic()
         standing_since_s: float | None = None
-        while time.monotonic() < until_s:
+        while time.monotonic() < began_s + self._timeouts.move_s:
             status = self._status()
-            if status.state == "Alarm":
+            if status.is_locked:
                 self._lose("it is in alarm")
             if status.state == "Idle":
-                if self._reached(status, target):
+                if self._reached(status, target, _REPORTED_WITHIN):
                     return
                 standing_since_s = standing_since_s or time.monotonic()
                 if time.monotonic() - standing_since_s > _STANDING_S:
                     self._lose(f"it stopped at {_in_units(status)}, away from where it was sent")
             else:
                 standing_since_s = None
-            time.sleep(_POLL_S)
-        raise InstrumentError(f"board on {self.port}: a move did not end within {self._timeouts.move_s:g} s")
+            self._pause(began_s)
+        raise self._too_long()
 
-    def _is_at(self, target: Mapping[AxisName, int]) -> bool:
-        return self._reached(self._status(), target)
+    def _whole(self) -> dict[AxisName, int]:
+        return dict(zip(AXES, self._stands, strict=True))
 
-    def _reached(self, status: _Status, target: Mapping[AxisName, int]) -> bool:
-        """Whether the report, rounded to 0.001 units, is that of the target."""
+    def _reached(self, status: _Status, target: Mapping[AxisName, int], within_units: float) -> bool:
+        """Whether the report is that of the target."""
         found = dict(zip(AXES, zip(status.machine_units, self.steps_per_unit(), strict=True), strict=True))
-        return all(abs(found[axis][0] - steps / found[axis][1]) < 0.00151 for axis, steps in target.items())
+        return all(abs(found[axis][0] - steps / found[axis][1]) < within_units for axis, steps in target.items())
 
     def _in_steps(self, units: tuple[float, float, float]) -> Steps:
         x, y, z = (round(unit * per_unit) for unit, per_unit in zip(units, self.steps_per_unit(), strict=True))
@@ -184,28 +274,33 @@ class GrblBoard(Board):
         return answer
 
     def _command_or_nothing(self, command: str, timeout_s: float | None = None) -> list[str] | None:
-        answer = self._ask(
+        answer = self._answer(command, timeout_s)
+        if answer and answer[-1] != "ok":
+            raise self._refused(command, answer[-1])
+        return answer
+
+    def _answer(self, command: str, timeout_s: float | None = None) -> list[str] | None:
+        return self._ask(
             command + "\n", timeout_s or self._timeouts.answer_s, lambda line: line == "ok" or line.startswith("error:")
         )
-        if answer and answer[-1] != "ok":
-            raise InstrumentError(f"board on {self.port} refuses {command}: {_meaning(answer[-1], _ERRORS)}")
-        return answer
+
+    def _refused(self, command: str, answer: str) -> InstrumentError:
+        return InstrumentError(f"board on {self.port} refuses {command}: {_meaning(answer, _ERRORS)}")
 
     def _watch(self, line: str) -> None:
         super()._watch(line)
-        if line.startswith("ALARM:") and not self._lost:
-            self._lose(f"it stopped with an alarm, {_meaning(line, _ALARMS)}")
-
-    def _restart_alarm(self) -> None:
-        """A board in alarm may take nothing but a reset, which makes it greet and stay locked."""
-        self._awake = False
-        self._restart()
-        self._awake = True
+        if line.startswith("ALARM:") and self._awake:
+            self._note_lost(f"it stopped with an alarm, {_meaning(line, _ALARMS)}")
 
     def _restart(self) -> None:
-        if self._ask(_RESET, self._timeouts.answer_s, lambda line: self.banner in line) is None:
-            raise InstrumentError(f"board on {self.port} does not answer a reset")
-        self._gather(0.05, lambda _: False)
+        """Reset it; a board in alarm may take nothing else, and stays locked."""
+        was_awake, self._awake, self._owed = self._awake, False, None  # its greeting is no surprise
+        try:
+            if self._ask(_RESET, self._timeouts.answer_s, lambda line: self.banner in line) is None:
+                raise InstrumentError(f"board on {self.port} does not answer a reset")
+            self._gather(0.05, lambda _: False)
+        finally:
+            self._awake = was_awake
 
 
 def _parse_status(line: str) -> _Status:
@@ -220,6 +315,10 @@ def _parse_status(line: str) -> _Status:
         raise ValueError(line)
     x, y, z = (float(number) for number in fields["MPos"].split(",")[:3])
     return _Status(found["state"], (x, y, z))
+
+
+def _is_at_rest(state: str) -> bool:
+    return state in ("Idle", "Check", "Sleep") or state.startswith("Alarm")
 
 
 def _in_units(status: _Status) -> str:

@@ -6,13 +6,13 @@ import re
 import time
 from collections.abc import Mapping
 
-from parfocal.devices.serial_stage.board import Board, Timeouts
+from parfocal.devices.serial_stage.board import RESTARTED, Board, Timeouts
 from parfocal.devices.serial_stage.line import SerialLine
 from parfocal.devices.stepped import AXES, AxisName, Steps
 from parfocal.errors import InstrumentError
 
 _POSITION = re.compile(r"^\s*(-?\d+)\s+(-?\d+)\s+(-?\d+)\s*$")
-_POLL_S = 0.005
+_LATE_S = 0.05
 
 
 class SangaBoard(Board):
@@ -38,6 +38,13 @@ class SangaBoard(Board):
         answer = self._ask("blocking_moves false\n", self._timeouts.answer_s, bool)
         self._tells_when_moving = bool(answer and answer[-1].startswith("done"))
 
+    def check_reach(self, axis: AxisName, units: tuple[float, float]) -> None:
+        """Nothing: the firmware has no limits of its own."""
+
+    def homes(self, axis: AxisName) -> bool:  # noqa: ARG002
+        """It has no home switches."""
+        return False
+
     def home_if_needed(self) -> None:
         """Nothing: the board has no home switches. It counts from where it was last set to zero."""
 
@@ -61,19 +68,28 @@ class SangaBoard(Board):
             raise InstrumentError(f"board on {self.port} does not tell its position (p?)")
         return int(found[1]), int(found[2]), int(found[3])
 
-    def move(self, target: Mapping[AxisName, int]) -> None:
-        """Drive the named axes to these steps, and return when they stand there. Raises InstrumentError."""
-        self.check_position_known()
+    def _check_left_alone(self) -> None:
+        if (stands := self.position()) != self.stands:
+            self._lose(f"it stands at {stands} steps, it was left at {self.stands}")
+
+    def _drive(self, target: Mapping[AxisName, int]) -> None:
+        for _ in range(2):  # a move that was lost on the line is told again, from where it stands
+            stands = dict(zip(AXES, self.position(), strict=True))
+            ways = [target.get(axis, stands[axis]) - stands[axis] for axis in AXES]
+            if not any(ways):
+                break
+            self._sets_out(target)
+            self._move_by(ways)
+        self.look()
+        if not self.stands_at(target):
+            self._lose(f"it stands at {self.stands} steps, away from where it was sent")
+
+    def _halt(self) -> None:
         with self._lock:
-            for _ in range(2):  # a move that was lost on the line is told again, from where it stands
-                stands = dict(zip(AXES, self.position(), strict=True))
-                ways = [target.get(axis, stands[axis]) - stands[axis] for axis in AXES]
-                if not any(ways):
-                    break
-                self._move_by(ways)
-            if not self._is_at(target):
-                self._lose("it stands away from where it was sent")
-            self.keep(target)
+            self._discard(_LATE_S)
+            if self._ask("stop\n", self._timeouts.answer_s, bool) is None:
+                raise InstrumentError(f"board on {self.port} does not answer a stop")
+            self._discard(_LATE_S)
 
     def switch(self, command: str) -> None:
         """Carry out a command that switches an output. Raises InstrumentError."""
@@ -90,24 +106,17 @@ class SangaBoard(Board):
                 raise self._too_long()
             return
         self._ask(command, self._timeouts.answer_s, _ends_move)
-        until_s = time.monotonic() + self._timeouts.move_s
+        began_s = time.monotonic()
         while self._is_moving():
-            if time.monotonic() > until_s:
+            if time.monotonic() > began_s + self._timeouts.move_s:
                 raise self._too_long()
-            time.sleep(_POLL_S)
+            self._pause(began_s)
 
     def _is_moving(self) -> bool:
         answer = self._ask("moving?\n", 3 * self._timeouts.answer_s, lambda line: line in ("true", "false"))
         if answer is None:
             raise InstrumentError(f"board on {self.port} does not answer whether it moves")
         return answer[-1] == "true"
-
-    def _is_at(self, target: Mapping[AxisName, int]) -> bool:
-        stands = dict(zip(AXES, self.position(), strict=True))
-        return all(stands[axis] == steps for axis, steps in target.items())
-
-    def _too_long(self) -> InstrumentError:
-        return InstrumentError(f"board on {self.port}: a move did not end within {self._timeouts.move_s:g} s")
 
     def _command(self, command: str) -> None:
         answer = self._ask(command + "\n", self._timeouts.answer_s, bool)
@@ -119,8 +128,8 @@ class SangaBoard(Board):
             raise InstrumentError(f"board on {self.port} does not know the command {command}: it said {answer[-1]!r}")
 
     def _watch(self, line: str) -> None:
-        if self._awake and not self._lost and _is_greeting(line):
-            self._lose("the board restarted, by itself or because its power failed")
+        if self._awake and _is_greeting(line):
+            self._note_lost(RESTARTED)
 
 
 def _is_greeting(line: str) -> bool:
