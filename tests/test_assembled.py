@@ -74,6 +74,14 @@ def test_devices_of_several_drivers_make_one_microscope(toml):
     assert sorted(CLOSED) == ["eye", "stage"]
 
 
+def test_z_is_opened_before_xy_lest_homing_drives_it_against_something(toml):
+    xy = STAND + 'roles = ["xy"]\nname = "xy"\nanswers = false\n'
+    z = STAND + 'roles = ["z", "lamp"]\nname = "z"\n'
+    with pytest.raises(InstrumentError, match="xy does not answer"):
+        open_microscope(toml(xy=xy, eye=STAND + 'roles = ["camera"]\n', z=z))
+    assert "z" in CLOSED
+
+
 def test_directions_are_declared_not_programmed(toml):
     with open_microscope(toml(all=STAND + 'invert = ["z"]\n')) as instrument:
         assert isinstance(instrument.microscope.z, InvertedZ)

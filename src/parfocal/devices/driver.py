@@ -49,16 +49,6 @@ BUILT_IN = {
 """Where the drivers that come with Parfocal are; each is imported when an instrument asks for it."""
 
 
-def _rises(limits: tuple[float, float]) -> tuple[float, float]:
-    if not -math.inf < limits[0] < limits[1] < math.inf:
-        raise ValueError(f"limits {limits[0]:g} … {limits[1]:g} µm leave no room, or have no end")
-    return limits
-
-
-Limits = Annotated[tuple[float, float], AfterValidator(_rises)]
-"""(lowest, highest) in µm, both finite, as a setting."""
-
-
 class DriverSettings(BaseModel):
     """What an instrument's file may say about a driver's devices; a driver derives its own. Unknown keys are errors."""
 
