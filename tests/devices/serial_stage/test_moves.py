@@ -42,6 +42,8 @@ def test_a_move_queued_behind_one_in_which_the_board_restarts_is_not_begun(switc
     with switched_on(driver, haste=5.0) as emulated:
         devices = emulated.open()
         devices.z.move_to(100.0)
+        reset = emulated.firmware.reset
+        emulated.firmware.reset = lambda: (time.sleep(0.2), reset())  # z is waiting by then
         emulated.faults.reset_in_move = (moves := emulated.firmware._moves) + 1
         with pytest.raises(DisconnectedError, match="restarted"):
             WallClock().together(
