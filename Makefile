@@ -12,6 +12,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BARE := build/bare
+# Bytecode is compiled when a module is first imported: most never are.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 # Training allocates and frees large arrays all the time: huge pages, kept, instead of page faults (about 2 times faster).
 ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184
@@ -58,7 +60,7 @@ wheel: $(VENV)/.dev
 	rm -rf dist $(BARE) build/bare-slide
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(PYTHON) -m venv $(BARE)
-	$(BARE)/bin/python -m pip install --quiet dist/*.whl
+	$(BARE)/bin/python -m pip install --quiet --no-compile dist/*.whl
 	$(BARE)/bin/python -c "import importlib.util as u; assert not u.find_spec('torch'), 'torch is in the base install'"
 	$(BARE)/bin/parfocal scan simulated-20x --out build/bare-slide --specimen blood-smear --area 0.5x0.5
 	$(BARE)/bin/parfocal info build/bare-slide/slide.ome.tif
@@ -98,13 +100,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -e .
+	$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/.base
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	@touch $@
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.base
 
 $(VENV)/.train: pyproject.toml | $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet -e '.[dev,train]'
+	$(INSTALL) -e '.[dev,train]'
 	@touch $@

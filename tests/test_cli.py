@@ -410,7 +410,7 @@ def test_recipe_that_is_none(parfocal, tmp_path, content):
 def test_unknown_option_and_missing_option(parfocal):
     code, _, err = parfocal("scan", "simulated-20x")
     assert code == 2
-    assert "Missing option '--out'" in err
+    assert "a scan needs MICROSCOPE and --out" in err
     code, _, err = parfocal("scan", "simulated-20x", "--outt", "x")
     assert code == 2
     assert "--outt" in err
