@@ -57,7 +57,7 @@ def count(session: Session) -> int:
 
 def by_name(session: Session, name: str) -> Account | None:
     """The account of this name."""
-    return session.scalar(select(Account).where(Account.name == name))
+    return session.scalar(select(Account).where(Account.name == trail.storable(name)))
 
 
 def everybody(session: Session) -> list[Account]:
@@ -164,7 +164,10 @@ def sign_in(database: Database, name: str, password: str, address: str) -> str |
 
 def _check_attempts(session: Session, name: str, address: str) -> None:
     since = trail.now() - _WINDOW
-    for most, where in ((_MOST_FOR_NAME, {"subject": name[:200]}), (_MOST_FOR_ADDRESS, {"address": address[:64]})):
+    for most, where in (
+        (_MOST_FOR_NAME, {"subject": trail.storable(name)[:200]}),
+        (_MOST_FOR_ADDRESS, {"address": address[:64]}),
+    ):
         if trail.count_since(session, REFUSED, since, **where) >= most:
             raise TooManyAttempts(f"signing in was refused {most} times within 10 minutes: wait 10 minutes")
 

@@ -18,6 +18,11 @@ def now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+def storable(text: str) -> str:
+    """The same text as every database takes it: PostgreSQL refuses NUL."""
+    return text.replace("\x00", "�")
+
+
 def note(session: Session, who: str, action: str, subject: str = "", address: str = "", **detail: Any) -> None:
     """Write a line, in the same transaction as what it tells of.
 
@@ -31,9 +36,9 @@ def note(session: Session, who: str, action: str, subject: str = "", address: st
     """
     entry = TrailEntry(
         at=now(),
-        who=who[:64],
+        who=storable(who)[:64],
         action=action,
-        subject=subject[:_LONGEST_SUBJECT],
+        subject=storable(subject)[:_LONGEST_SUBJECT],
         detail=detail,
         address=address[:64],
     )
