@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 from postgres import new_database, running
-from reviewing import SECRET_NAME, Server, write_scan
+from reviewing import OPENED, SECRET_NAME, Server, write_scan
 
 from parfocal.review.accounts import passwords
 from parfocal.review.settings import ServeSettings
@@ -20,6 +20,14 @@ from parfocal.slide.stitch import stitch
 def cheap_passwords(monkeypatch):
     """Hashes that take a millisecond."""
     monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture(autouse=True)
+def let_go_of_connections():
+    """Of every server that a test opened; one that lasts longer connects again."""
+    yield
+    while OPENED:
+        OPENED.pop().services.database.close()
 
 
 @pytest.fixture(scope="session")

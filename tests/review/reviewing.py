@@ -55,6 +55,10 @@ def write_scan(path: Path, slide_id: str = "") -> None:
             writer.put(record, picture[y : y + HEIGHT, x : x + WIDTH])
 
 
+OPENED: list[Server] = []
+"""Whose connections to a database are let go of after each test: PostgreSQL takes a hundred."""
+
+
 @dataclass
 class Server:
     """An application, and browsers of it."""
@@ -65,6 +69,7 @@ class Server:
     def __post_init__(self) -> None:
         self.app = make_app(self.settings, self.open_bench)
         self.services: Services = self.app.state.services
+        OPENED.append(self)
 
     def browser(self, base_url: str = HERE, **headers: str) -> TestClient:
         """A browser that nobody knows."""
