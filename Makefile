@@ -1,9 +1,10 @@
 # make scan    scan the default simulated slide into first-slide/
-# make test    the default tests, without torch (some 7 minutes on two cores)
+# make test    the default tests, without torch (some 9 minutes on two cores)
 # make check   what make test leaves out and runs without hardware: lint, slow tests, tests that need torch, other
 #              programs that read our slides, docs, wheel, benchmarks
 # make train TEXTURES=DIR   make the shipped network again (an hour and a half on two cores)
 # make ablations TEXTURES=DIR   train and measure every recipe in runs/ablations (two hours)
+# make long    the few tests that a check has no time for (five minutes of two cores)
 # make fuzz    spoilt inputs for everything that reads files: INPUTS of each kind (2,500: an hour of one core)
 # make docs    the documentation as HTML, in docs/_build/html
 # make clean   remove what the other targets made, except the environment and training/
@@ -22,7 +23,7 @@ ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: scan test check lint slow readers docs wheel benchmark fuzz train ablations clean
+.PHONY: scan test check lint slow readers docs wheel benchmark long fuzz train ablations clean
 
 scan: $(VENV)/.base
 	$(BIN)/parfocal scan simulated-20x --out first-slide --overwrite
@@ -43,7 +44,7 @@ lint: $(VENV)/.train
 
 # Exactly what make test left out.
 slow: $(VENV)/.train | readers
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "(slow or train) and not hardware"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "(slow or train) and not long and not hardware"
 
 # Programs of others that read our slides, and a database: a test whose program is missing is skipped, and says so.
 OTHERS := dicom3tools chromium postgresql
@@ -62,13 +63,15 @@ wheel: $(VENV)/.dev
 	$(PYTHON) -m venv $(BARE)
 	$(BARE)/bin/python -m pip install --quiet --no-compile dist/*.whl
 	$(BARE)/bin/python -c "import importlib.util as u; assert not u.find_spec('torch'), 'torch is in the base install'"
-	$(BARE)/bin/parfocal scan simulated-20x --out build/bare-slide --specimen blood-smear --area 0.5x0.5
+	$(BARE)/bin/parfocal scan simulated-20x --out build/bare-slide --specimen blood-smear --area 0.2x0.2
 	$(BARE)/bin/parfocal info build/bare-slide/slide.ome.tif
 
 benchmark: $(VENV)/.train
 	$(BIN)/parfocal benchmark backlash
 	$(BIN)/parfocal benchmark inference
-	$(BIN)/parfocal benchmark faults --quick
+
+long: $(VENV)/.train
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not hardware"
 
 INPUTS ?= 2500
 

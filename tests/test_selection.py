@@ -1,4 +1,4 @@
-"""`make test` and `make check` together run every test that needs no hardware."""
+"""`make test`, `make check` and `make long` together run every test that needs no hardware."""
 
 import re
 from pathlib import Path

@@ -226,7 +226,7 @@ def test_bad_input_is_named(tmp_path):
         start_set(tmp_path, SETTINGS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_label_of_the_slow_light_is_the_peak_of_the_slow_light(tmp_path):
     path = synthesize_stack(tmp_path, SetSettings("same", 5, "abbe", TILE), 0)
     (stack,) = read_stacks(path)
@@ -234,7 +234,7 @@ def test_the_label_of_the_slow_light_is_the_peak_of_the_slow_light(tmp_path):
     assert abs(stack.defocus(sharpest)) < 1.6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_slow_light_takes_more_source_points_where_a_stack_reaches_25_micrometres():
     scene = replace(draw_scene("same", np.random.default_rng(1), TILE, lens=LENSES["40x0.65"]), shape=(64, 64))
     exposures = [Exposure(z_um) for z_um in (25.0, -25.0, 0.0)]

@@ -280,7 +280,7 @@ class TestGoingOn:
 
 
 class TestTogether:
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_two_processes_have_the_losses_and_the_network_of_one(
         self, trained: Path, public_root: Path, tmp_path: Path
     ):
@@ -302,7 +302,7 @@ class TestTogether:
         for name, value in told[1]["best"].items():
             torch.testing.assert_close(told[2]["best"][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_a_team_that_was_stopped_within_an_epoch_arrives_at_the_same_network(
         self, public_root: Path, tmp_path: Path
     ):

@@ -43,7 +43,7 @@ OVERLAP = 0.1  # what the planner chooses on `simulated-20x`
 PIXEL_UM = 0.345
 SIDES_PX = (11_000, 22_000, 43_000)
 """Sides of the squares; the last is 15 × 15 mm."""
-QUICK_SIDES_PX = (3_000, 6_000, 9_000)
+QUICK_SIDES_PX = (2_000, 4_000, 6_000)
 JPEG_FORMATS: tuple[Format, ...] = ("ome-tiff", "tiff", "dicom", "dzi")
 
 _POOL = 6

@@ -228,7 +228,7 @@ def policies(
 
 
 @benchmark.command("export")
-@click.option("--quick", is_flag=True, help="Areas of up to 9,000² px instead of 43,000².")
+@click.option("--quick", is_flag=True, help="Areas of up to 6,000² px instead of 43,000².")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to write; 15 GB of room.  [default: the system's]"
 )
