@@ -41,6 +41,11 @@ xy_backlash_um = 80.0
 """
 
 
+def pytest_collection_modifyitems(items):
+    """Whole pages of the documentation first: two minutes of one of them at the end would leave a core idle."""
+    items.sort(key=lambda item: "test_slow_commands_of_the_documentation_run" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def small_toml(tmp_path_factory):
     """Path of a TOML file: simulated-20x with a small frame and a short sweep; `small_toml(old, new, …)` changes it."""
