@@ -42,7 +42,7 @@ lint: $(VENV)/.train
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Exactly what make test left out.
+# Exactly what make test left out, but for what make long runs.
 slow: $(VENV)/.train | readers
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "(slow or train) and not long and not hardware"
 

@@ -61,6 +61,26 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def folder_written_aside(folder: Path) -> Iterator[Path]:
+    """Yield a path beside `folder` to make a folder at; on success it becomes `folder`, on any error it is removed.
+
+    Raises:
+        FileError: if there is something at `folder` already, other than an empty folder, or writing failed.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileError(f"{folder}: not empty")
+    part = folder.with_name(folder.name + PART_SUFFIX)
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        yield part
+        part.replace(folder)
+    except OSError as error:
+        raise cannot("write", folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
 def all_written_aside(folder: Path) -> Iterator[Path]:
     """Yield an empty folder inside `folder` for files and folders; on success they all move into `folder` together.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import glob
 import math
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from parfocal import __version__
 from parfocal.errors import FileError, SettingsError
 from parfocal.optics.objective import Objective
-from parfocal.slide.durable import PART_SUFFIX, cannot
+from parfocal.slide.durable import cannot, folder_written_aside
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.fields_writer import FieldsWriter
 from parfocal.slide.records import FieldRecord, FieldsHeader, Frame
@@ -85,17 +84,8 @@ def import_fields(
         FileError: if the table and the files do not agree, a tile does not fit, or the folder cannot be written.
     """
     places = _pair(_find(tiles), positions, settings)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileError(f"{out}: not empty")
-    part = out.with_name(out.name + PART_SUFFIX)
-    try:
-        shutil.rmtree(part, ignore_errors=True)
+    with folder_written_aside(out) as part:
         _write(part, places, settings, progress)
-        part.replace(out)
-    except OSError as error:
-        raise cannot("write", out, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return FieldsFolder(out)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from parfocal import __version__
 from parfocal.errors import FileError, SettingsError
 from parfocal.optics.objective import Objective
-from parfocal.slide.durable import PART_SUFFIX, cannot
+from parfocal.slide.durable import folder_written_aside
 from parfocal.slide.fields import FieldsFolder
 from parfocal.slide.fields_writer import FieldsWriter
 from parfocal.slide.imported import read_image
@@ -79,17 +78,8 @@ def import_photographs(
     """
     if not files:
         raise FileError("no photograph was given")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileError(f"{out}: not empty")
-    part = out.with_name(out.name + PART_SUFFIX)
-    try:
-        shutil.rmtree(part, ignore_errors=True)
+    with folder_written_aside(out) as part:
         _write(part, files, settings, progress)
-        part.replace(out)
-    except OSError as error:
-        raise cannot("write", out, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return FieldsFolder(out)
 
 
