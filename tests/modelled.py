@@ -21,7 +21,7 @@ from parfocal.focus.predictor import PairContrast
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord
 
 FRAME_SHAPE = (928, 928)
 STEP_UM = 288.0

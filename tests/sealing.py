@@ -2,7 +2,7 @@
 
 import json
 
-from parfocal.slide.sealed import sealed
+from parfocal.slide.fields.sealed import sealed
 
 
 def resealed(line: str) -> str:

@@ -13,9 +13,9 @@ import tifffile
 import parfocal
 from knowing import Knowing
 from parfocal.errors import SettingsError
-from parfocal.slide.description import pseudonym
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.quality import read_scores
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.formats.description import pseudonym
+from parfocal.slide.quality.table import read_scores
 
 KEYS = {
     "version", "seed", "microscope", "specimen", "fields", "fields_empty", "fields_unsure", "images_total",

@@ -18,7 +18,7 @@ import pytest
 from knowing import Knowing
 from parfocal import cli
 from parfocal.errors import InstrumentError
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields.folder import FieldsFolder
 
 AREA = "0.15x0.1"
 

@@ -27,8 +27,8 @@ from parfocal import __version__, cli
 from parfocal.config import instrument_names, specimen_names
 from parfocal.config.tables import DeviceTable, InstrumentFile
 from parfocal.devices.driver import BUILT_IN, driver_named
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("**/*.md"), ROOT / "README.md"], key=lambda page: page.as_posix())

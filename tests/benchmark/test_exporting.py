@@ -9,7 +9,7 @@ import pytest
 
 from parfocal.benchmark import exporting
 from parfocal.benchmark.exporting import Cost, as_text, measure_export
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.mosaic import Mosaic
 from parfocal.slide.pyramid import Pyramid, level_shapes
 

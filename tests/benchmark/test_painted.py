@@ -7,8 +7,8 @@ from parfocal.benchmark.painted import PIXEL_UM, PaintedSlide, painted_header, p
 from parfocal.devices.watched import watched
 from parfocal.merit import tenengrad
 from parfocal.scan.scanner import scan_fields
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.writer import FieldsWriter
 from parfocal.slide.stitch import stitch
 
 SHAPE = (120, 160)

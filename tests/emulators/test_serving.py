@@ -13,7 +13,7 @@ from parfocal.config.writing import instrument_text
 from parfocal.emulators.firmware import Faults
 from parfocal.emulators.serving import serve
 from parfocal.errors import ScanStoppedError
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields.folder import FieldsFolder
 
 AREA_MM = (0.15, 0.12)
 

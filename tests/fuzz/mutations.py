@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Callable
 
-from parfocal.slide.sealed import sealed
+from parfocal.slide.fields.sealed import sealed
 
 NASTY = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, -(10**18), 0.5, 1e308, -1e308, 1e-320, float("nan"),

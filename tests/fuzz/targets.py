@@ -29,14 +29,14 @@ from parfocal.review.study import StudyDesign, StudyPlan, plan_study
 from parfocal.scan.calibration.record import Calibration, identity_of, read_calibration
 from parfocal.scan.rescan import fields_in_doubt
 from parfocal.slide.export import export
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.imported import ImportSettings, import_fields
-from parfocal.slide.quality import read_scores, write_scores
-from parfocal.slide.quality_files import read_csv, read_parquet, write_tables
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.imported import ImportSettings, import_fields
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
+from parfocal.slide.quality.files import read_csv, read_parquet, write_tables
+from parfocal.slide.quality.table import read_scores, write_scores
 from parfocal.slide.reader import Slide
-from parfocal.slide.records import FieldRecord, FieldsHeader
-from parfocal.slide.registered import registered
+from parfocal.slide.registration.kept import registered
 from parfocal.slide.stitch import stitch
 from parfocal.stacks.sets import read_stacks
 from parfocal.training.recipe import read_recipe

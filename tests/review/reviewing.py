@@ -16,8 +16,8 @@ from parfocal.review.app import make_app
 from parfocal.review.instrument.bench import OpenBench
 from parfocal.review.settings import ServeSettings
 from parfocal.review.web.services import Services
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 HERE = "http://127.0.0.1"
 PASSWORD = "a good long password"

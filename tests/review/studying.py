@@ -11,9 +11,9 @@ from reviewing import Server, post, token_on
 
 from parfocal.review.accounts.roles import Role
 from parfocal.review.database.tables import SheetRow, StudyRow
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.photographs import PhotographSettings, import_photographs
-from parfocal.slide.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.photographs import PhotographSettings, import_photographs
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 SLIDES = ("S-2026-0001", "S-2026-0002", "S-2026-0003")
 MODALITIES = ("automated-40x", "manual-100x")

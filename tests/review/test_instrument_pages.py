@@ -14,7 +14,7 @@ from parfocal.config import Instrument
 from parfocal.errors import InstrumentError
 from parfocal.review.accounts.roles import Role
 from parfocal.review.settings import ServeSettings
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields.folder import FieldsFolder
 
 AREA = {"width_mm": 0.15, "height_mm": 0.1}
 

@@ -15,9 +15,9 @@ from parfocal.review.accounts.roles import Role
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.opened import OpenSlides
 from parfocal.slide.deepzoom import DeepZoom
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.dzi import write_dzi
-from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.formats.description import SlideDescription
+from parfocal.slide.formats.dzi import write_dzi
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
 from parfocal.slide.readers.ome_tiff import holds_only_a_picture

@@ -6,9 +6,9 @@ import pytest
 
 from parfocal.errors import FileError
 from parfocal.scan.pictures import draw_focus
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 RED, GREEN = (209, 73, 91), (42, 157, 143)  # of failed and focused fields
 

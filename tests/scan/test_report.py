@@ -7,7 +7,7 @@ import pytest
 from parfocal.errors import FileError
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.report import FieldTruth, TruthLedger, focus_figures, images_per_field, peak_memory_mib, write_report
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord
 
 DOF_UM = 1.2
 

@@ -9,9 +9,9 @@ from knowing import Knowing
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError, SettingsError
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 PLAN = ScanPlan((0.0, 0.0), 2, 2, (90.0, 65.0), 0.1)
 HEADER = FieldsHeader(

@@ -15,9 +15,9 @@ from parfocal.devices.shifted import ShiftedXY, ShiftedZ
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError, SettingsError
 from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.run import ScanRun
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldsHeader
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 AREA_MM = (0.15, 0.1)
 SEED = 3

@@ -17,7 +17,7 @@ from parfocal.focus.field import Eyes
 from parfocal.focus.policies import PolicyName
 from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord
 
 SIDE = 3
 CLOSE_UM = 1e-6

@@ -18,9 +18,9 @@ from parfocal.scan.plan import plan_scan
 from parfocal.scan.run import ScanRun
 from parfocal.scan.scanner import scan_fields
 from parfocal.scan.tissue import TissueMap
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldsHeader
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 AREA_MM = (0.15, 0.1)
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 PIXEL_UM = 0.345
 

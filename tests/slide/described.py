@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from PIL import ImageCms
 
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.quality import FieldQuality
+from parfocal.slide.formats.description import SlideDescription
+from parfocal.slide.quality.table import FieldQuality
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 FIELD = FieldQuality(

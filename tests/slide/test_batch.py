@@ -13,8 +13,8 @@ from parfocal.cli.exporting import _export_one, _into_folder, _stitch_one
 from parfocal.errors import FileError, SettingsError
 from parfocal.slide import batch
 from parfocal.slide.batch import run_many, scans_in
-from parfocal.slide.destinations import FORMATS
 from parfocal.slide.export import export
+from parfocal.slide.formats.destinations import FORMATS
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from parfocal.slide.deepzoom import DeepZoom
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.dicom import write_dicom
-from parfocal.slide.dzi import write_dzi
+from parfocal.slide.formats.description import SlideDescription
+from parfocal.slide.formats.dicom import write_dicom
+from parfocal.slide.formats.dzi import write_dzi
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
 

@@ -17,11 +17,11 @@ import zarr
 
 from parfocal.cli import exporting
 from parfocal.errors import FileError, SettingsError
-from parfocal.slide.description import pseudonym
-from parfocal.slide.destinations import FORMATS, destinations, file_name
 from parfocal.slide.export import export
+from parfocal.slide.formats.description import pseudonym
+from parfocal.slide.formats.destinations import FORMATS, destinations, file_name
 from parfocal.slide.pyramid import JPEG_QUALITY
-from parfocal.slide.quality_files import read_csv, read_parquet
+from parfocal.slide.quality.files import read_csv, read_parquet
 from sealing import resealed
 
 

@@ -19,9 +19,9 @@ import wsidicom
 import yaozarrs
 import zarr
 
-from parfocal.slide.destinations import FORMATS
 from parfocal.slide.export import export
-from parfocal.slide.layout import LABEL_FILE
+from parfocal.slide.fields.layout import LABEL_FILE
+from parfocal.slide.formats.destinations import FORMATS
 
 pytestmark = pytest.mark.slow
 

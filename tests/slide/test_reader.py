@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.formats.description import SlideDescription
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import overview, write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide

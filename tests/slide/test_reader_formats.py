@@ -16,16 +16,16 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.slide.colour import srgb_profile
 from parfocal.slide.deepzoom import DeepZoom
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.dicom import write_dicom
-from parfocal.slide.dzi import write_dzi
-from parfocal.slide.ome_tiff import write_ome_tiff
-from parfocal.slide.ome_zarr import ome_zarr_aside
+from parfocal.slide.formats.colour import srgb_profile
+from parfocal.slide.formats.description import SlideDescription
+from parfocal.slide.formats.dicom import write_dicom
+from parfocal.slide.formats.dzi import write_dzi
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
+from parfocal.slide.formats.ome_zarr import ome_zarr_aside
+from parfocal.slide.formats.tiff import write_tiff
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
-from parfocal.slide.tiff import write_tiff
 
 REAL = Path(__file__).parents[3] / "shared/data/textures/cmu_small_region.svs"
 SHAPE = (1100, 1500)

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.flatfield import estimate_flatfield
-from parfocal.slide.imported import ImportSettings, import_fields
-from parfocal.slide.registered import registered
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.imported import ImportSettings, import_fields
+from parfocal.slide.light.flatfield import estimate_flatfield
+from parfocal.slide.registration.kept import registered
 
 FIELDS = Path(__file__).parents[3] / "shared" / "data" / "fields"
 HAND_MOVED_PX = (-860.0, 80.0)  # about where a hand moved the slide

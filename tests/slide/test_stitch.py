@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parfocal.errors import FileError
-from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.fields.writer import FieldsWriter
 from parfocal.slide.reader import Slide
 from parfocal.slide.stitch import stitch
 

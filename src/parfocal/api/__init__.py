@@ -26,10 +26,10 @@ from parfocal.scan.calibration.record import STEP_NAMES, StepName
 from parfocal.scan.collect import Collected, CollectSettings
 from parfocal.scan.collect import collect as _collect
 from parfocal.scan.pause import ScanSwitch
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.layout import HEADER_FILE
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import HEADER_FILE
+from parfocal.slide.fields.records import Verdict
 from parfocal.slide.reader import Slide
-from parfocal.slide.records import Verdict
 from parfocal.stacks.recorded import read_stack
 from parfocal.supervisor.overseen import overseen
 

@@ -22,11 +22,11 @@ from parfocal.scan.report import TruthLedger
 from parfocal.scan.rescan import read_report
 from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.whereabouts import home
-from parfocal.slide.disk import check_room
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.layout import REPORT_FILE
-from parfocal.slide.records import FieldsHeader, Origin, digest_of
-from parfocal.slide.verify import Verified, verify_fields
+from parfocal.slide.fields.disk import check_room
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import REPORT_FILE
+from parfocal.slide.fields.records import FieldsHeader, Origin, digest_of
+from parfocal.slide.fields.verify import Verified, verify_fields
 from parfocal.supervisor.overseen import overseen
 
 

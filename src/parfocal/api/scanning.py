@@ -26,12 +26,12 @@ from parfocal.scan.report import FieldTruth, TruthLedger, amend_report, build_re
 from parfocal.scan.rescan import fields_in_doubt, read_report, rescan_fields
 from parfocal.scan.scanner import scan_fields
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.disk import check_room
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.label import read_label
-from parfocal.slide.quality import read_scores, write_scores
-from parfocal.slide.records import FieldRecord, FieldsHeader, Origin
+from parfocal.slide.fields.disk import check_room
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.label import read_label
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader, Origin
+from parfocal.slide.fields.writer import FieldsWriter
+from parfocal.slide.quality.table import read_scores, write_scores
 from parfocal.slide.stitch import stitch
 from parfocal.supervisor.overseen import overseen
 

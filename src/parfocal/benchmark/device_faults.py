@@ -24,8 +24,8 @@ from parfocal.devices.microscope import Microscope
 from parfocal.devices.watched import Reopening, watched
 from parfocal.scan.progress import ScanProgress
 from parfocal.scan.scanner import scan_fields
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.fields.writer import FieldsWriter
 
 SIDE_MM = 0.25
 _NEVER = When(call=10**9)

@@ -22,12 +22,12 @@ from parfocal.focus.predictor import MAX_NETWORK_BYTES, FocusPredictor
 from parfocal.optics.objective import Objective
 from parfocal.scan.progress import ScanProgress
 from parfocal.scan.scanner import scan_fields
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.layout import FRAMES_FOLDER, HEADER_FILE, JOURNAL_FILE, RECORDS_FILE
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import FRAMES_FOLDER, HEADER_FILE, JOURNAL_FILE, RECORDS_FILE
+from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.fields.verify import verify_fields
+from parfocal.slide.fields.writer import FieldsWriter
 from parfocal.slide.stitch import stitch
-from parfocal.slide.verify import verify_fields
 
 SIDE_MM = 0.25
 _AMID = 9  # the file written in the middle of the scan

@@ -38,8 +38,8 @@ from parfocal.focus.predictor import FocusPrediction, PairContrast
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import ScanProgress
 from parfocal.scan.scanner import scan_fields
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader
+from parfocal.slide.fields.writer import FieldsWriter
 
 POOL = (5, 10)
 """Rows and columns of the pictures that repeat over the slide: 50 of them."""

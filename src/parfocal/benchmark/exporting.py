@@ -24,19 +24,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.slide.description import SlideDescription, describe
-from parfocal.slide.destinations import FORMATS, Format, destinations
-from parfocal.slide.durable import all_written_aside
+from parfocal.durable import all_written_aside
 from parfocal.slide.export import write_formats
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.flatfield import FlatField
-from parfocal.slide.layout import FRAMES_FOLDER, RECORDS_FILE
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import FRAMES_FOLDER, RECORDS_FILE
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader, Frame
+from parfocal.slide.fields.sealed import sealed
+from parfocal.slide.fields.writer import FieldsWriter
+from parfocal.slide.formats.description import SlideDescription, describe
+from parfocal.slide.formats.destinations import FORMATS, Format, destinations
+from parfocal.slide.light.flatfield import FlatField
 from parfocal.slide.mosaic import Mosaic
 from parfocal.slide.pyramid import JPEG_QUALITY, TILE_PX, BlockSource, Pyramid, _Tile, encode_jpeg, level_shapes
-from parfocal.slide.quality import FieldQuality
-from parfocal.slide.records import FieldRecord, FieldsHeader, Frame
-from parfocal.slide.sealed import sealed
+from parfocal.slide.quality.table import FieldQuality
 
 FRAME_SHAPE = (1024, 1224)
 OVERLAP = 0.1  # what the planner chooses on `simulated-20x`

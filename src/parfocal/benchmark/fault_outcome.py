@@ -11,7 +11,7 @@ from typing import Any, Literal
 from parfocal.benchmark.painted import PaintedScan, surface_um
 from parfocal.errors import ParfocalError
 from parfocal.scan.progress import ScanSummary
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.stitch import stitch
 
 Ending = Literal["recovered", "stopped", "unnoticed", "traceback"]

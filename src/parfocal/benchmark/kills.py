@@ -30,12 +30,12 @@ from parfocal.scan.progress import ScanProgress
 from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.scanner import scan_fields
 from parfocal.slide.export import export
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.layout import HEADER_FILE, RECORDS_FILE
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import HEADER_FILE, RECORDS_FILE
+from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.fields.verify import verify_fields
+from parfocal.slide.fields.writer import FieldsWriter
 from parfocal.slide.stitch import stitch
-from parfocal.slide.verify import verify_fields
 
 Phase = Literal["scan", "stitch", "export"]
 Oversee = Callable[[Microscope, str], AbstractContextManager[Microscope]]

@@ -28,7 +28,7 @@ from parfocal.focus.search import SweepSettings
 from parfocal.optics.sensor import Sensor
 from parfocal.scan.plan import ScanPlan, plan_scan
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.records import FieldsHeader
+from parfocal.slide.fields.records import FieldsHeader
 
 FRAME_SHAPE = (240, 320)
 PIXEL_UM = 0.345

@@ -37,7 +37,7 @@ from parfocal.optics.sensor import Sensor
 from parfocal.scan.plan import PlannedField, ScanPlan, plan_scan
 from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord
 
 POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
 COSTLY: tuple[PolicyName, ...] = ("stack", "sweep")

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.slide.description import SlideDescription
-from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.formats.description import SlideDescription
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
 from parfocal.slide.pyramid import Pyramid, level_shapes
 
 PIXEL_UM = 0.345

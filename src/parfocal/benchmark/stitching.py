@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from parfocal.benchmark.tiles import KINDS, TileKind, visit, write_tiles
 from parfocal.errors import FileError
 from parfocal.slide.assembly import assemble
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.layout import REGISTRATION_FILE
-from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import REGISTRATION_FILE
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
 from parfocal.slide.pyramid import Pyramid, level_shapes
-from parfocal.slide.seams import Registration
+from parfocal.slide.registration.seams import Registration
 
 PeerName = Literal["ashlar", "multiview-stitcher"]
 PEERS: tuple[PeerName, ...] = ("ashlar", "multiview-stitcher")

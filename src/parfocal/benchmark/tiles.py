@@ -26,9 +26,9 @@ from parfocal.optics.specimen import Topography
 from parfocal.optics.texture import noise_at
 from parfocal.optics.transfer import Illumination
 from parfocal.scan.plan import PlannedField, ScanPlan, plan_scan
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.records import FieldRecord, FieldsHeader, Verdict
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader, Verdict
+from parfocal.slide.fields.writer import FieldsWriter
 
 TileKind = Literal["tissue", "noise-free", "nearly-blank", "sparse"]
 KINDS: tuple[TileKind, ...] = get_args(TileKind)

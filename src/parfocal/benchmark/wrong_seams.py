@@ -19,9 +19,9 @@ from parfocal.optics.samples import Appearance, make_sample
 from parfocal.optics.sensor import Sensor
 from parfocal.optics.specimen import Topography
 from parfocal.optics.transfer import Illumination
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.records import FieldRecord, FieldsHeader, Frame
-from parfocal.slide.registration import register
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader, Frame
+from parfocal.slide.registration.register import register
 
 SPECIMENS = ("he-tissue", "blood-smear", "gram-smear", "body-fluid", "faint-tissue", "blank")
 WRONG_PX = 2.0

@@ -15,8 +15,8 @@ from parfocal.cli.terminal import Bars, json_option, show, terminable
 from parfocal.errors import FileError
 
 if TYPE_CHECKING:
-    from parfocal.slide.destinations import Format
-    from parfocal.slide.seams import Progress
+    from parfocal.slide.formats.destinations import Format
+    from parfocal.slide.registration.seams import Progress
 
 # As in slide.destinations and slide.pyramid, which are not imported here: they would bring the codecs along.
 FORMATS = ("ome-tiff", "tiff", "dicom", "ome-zarr", "dzi")
@@ -84,8 +84,8 @@ def export(
       parfocal export my-slide --format ome-zarr --out s3://my-bucket/my-slide.zarr
       parfocal export all-my-slides --format dicom --out archive --scheduler tcp://10.0.0.1:8786
     """
-    from parfocal.slide.destinations import FORMATS as EVERY
-    from parfocal.slide.destinations import is_url
+    from parfocal.slide.formats.destinations import FORMATS as EVERY
+    from parfocal.slide.formats.destinations import is_url
 
     formats = EVERY if kind == "all" else tuple(one for one in EVERY if one == kind)
     options = {"quality": quality, "overwrite": overwrite, "identified": identified, "deidentify": deidentify}

@@ -48,8 +48,8 @@ def import_fields(
     Examples:
       parfocal import-fields --tiles 'tiles/*.png' --positions tiles.csv --pixel-size 0.5 --out my-tiles
     """
-    from parfocal.slide.imported import ImportSettings
-    from parfocal.slide.imported import import_fields as run
+    from parfocal.slide.fields.imported import ImportSettings
+    from parfocal.slide.fields.imported import import_fields as run
 
     settings = ImportSettings(
         pixel_size_um=pixel_size,
@@ -109,7 +109,7 @@ def import_images(
       parfocal import-images --modality manual-40x --slide S01 --pixel-size-um 0.086 --magnification 40 --na 0.65 \\
           --immersion-index 1 --out s01-by-hand photos/*.jpg
     """
-    from parfocal.slide.photographs import PhotographSettings, import_photographs
+    from parfocal.slide.fields.photographs import PhotographSettings, import_photographs
 
     settings = PhotographSettings(modality, slide_id, pixel_size_um, magnification, na, immersion_index, specimen)
     where = out or Path(f"{slide_id}-{modality}".replace("/", "-"))

@@ -13,7 +13,7 @@ from parfocal.cli.exporting import folders_argument, run_each, scheduler_option
 from parfocal.cli.terminal import json_option
 
 if TYPE_CHECKING:
-    from parfocal.slide.seams import Progress
+    from parfocal.slide.registration.seams import Progress
 
 
 @click.command()
@@ -42,7 +42,7 @@ def qc(folders: tuple[Path, ...], out: Path | None, scheduler: str | None, as_js
 
 
 def _report(folder: Path, out: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    from parfocal.slide.quality_report import report_quality
+    from parfocal.slide.quality.report import report_quality
 
     return report_quality(folder, None if out is None else Path(out), progress).to_json()
 

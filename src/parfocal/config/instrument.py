@@ -23,7 +23,7 @@ from parfocal.errors import SettingsError
 from parfocal.focus.predictor import FocusPredictor
 from parfocal.scan.calibration.record import apply_calibration, check_age, read_calibration
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.records import Origin
+from parfocal.slide.fields.records import Origin
 
 DEFAULT_SPECIMEN = "he-tissue"
 _MAX_SEED = 2**31 - 1

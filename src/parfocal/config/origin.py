@@ -8,7 +8,7 @@ from pathlib import Path
 from parfocal.config.simulated import IMAGE_PREFIX
 from parfocal.config.tables import InstrumentFile, instrument_names
 from parfocal.errors import FileError
-from parfocal.slide.records import Origin
+from parfocal.slide.fields.records import Origin
 
 
 def origin_of(name: str, file: InstrumentFile, specimen: str, calibration: Path | None) -> Origin:

@@ -10,8 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from parfocal.durable import written_aside
 from parfocal.review.forest_plot import draw_forest
-from parfocal.slide.durable import written_aside
 
 Figures = dict[str, Any]
 """What `AgreementReport.to_json` returns."""

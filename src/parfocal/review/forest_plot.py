@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from parfocal.durable import written_aside
 from parfocal.errors import SettingsError
-from parfocal.slide.durable import written_aside
 
 Format = Literal["png", "svg", "pdf"]
 _FORMATS: dict[str, Format] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}

@@ -19,11 +19,11 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from parfocal.documents import read_json
+from parfocal.durable import written_aside
 from parfocal.errors import FileError, InputError, SettingsError
 from parfocal.review.findings import Finding, report_findings
 from parfocal.review.grading import Count, area_of
 from parfocal.review.report_forms import Item, ReportForm
-from parfocal.slide.durable import written_aside
 
 FORMAT = 1
 _NO_MORE = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -13,10 +13,10 @@ from fpdf.enums import TableBordersLayout, XPos, YPos
 from fpdf.fonts import FontFace
 
 from parfocal import __version__
+from parfocal.durable import written_aside
 from parfocal.review.findings import Finding, counted
 from parfocal.review.report import Report
 from parfocal.review.report_forms import Group
-from parfocal.slide.durable import written_aside
 
 RESEARCH = "Research use only. Not a medical device, and no clinical report."
 

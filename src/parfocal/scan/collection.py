@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from parfocal.documents import read_json
+from parfocal.durable import PART_SUFFIX, cannot, written_aside
 from parfocal.errors import FileError, SettingsError
 from parfocal.scan.places import Place
-from parfocal.slide.durable import PART_SUFFIX, cannot, written_aside
 from parfocal.stacks.recorded import STACK_FILE
 
 PLACES_SUFFIX = ".places.json"

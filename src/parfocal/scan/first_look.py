@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from parfocal.devices.base import Frame
 from parfocal.devices.microscope import Microscope
 from parfocal.errors import InstrumentError
-from parfocal.slide.translation import measure_translation
+from parfocal.slide.registration.translation import measure_translation
 
 _BLACK, _DIM, _WHITE, _MOST_WHITE = 3.0, 60.0, 254, 0.02
 _LEAST_DEVIATION = 2.0

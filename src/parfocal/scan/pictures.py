@@ -13,8 +13,8 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from parfocal.errors import FileError
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord
 
 FOCUS_PICTURE = "focus.png"
 _VERDICT_COLOURS = {"focused": "#2a9d8f", "empty": "#d9d9d9", "unsure": "#e9c46a", "failed": "#d1495b"}

@@ -10,7 +10,7 @@ import numpy as np
 
 from parfocal.focus.kept import Judgement
 from parfocal.focus.search import SweepResult
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from parfocal.focus.result import FocusResult
 from parfocal.focus.surface import Expectation
 from parfocal.scan.knowledge import SlideKnowledge
 from parfocal.scan.plan import PlannedField, ScanPlan
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord
 
 _NO_FRAME = np.zeros((0, 0, 3), np.uint8)
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from parfocal import __version__
 from parfocal.devices.base import Truth
+from parfocal.durable import written_aside
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import ScanSummary
 from parfocal.scan.run import ScanRun
-from parfocal.slide.durable import written_aside
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.layout import REPORT_FILE
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import REPORT_FILE
+from parfocal.slide.fields.records import FieldRecord
 from parfocal.slide.stitch import StitchResult
 
 

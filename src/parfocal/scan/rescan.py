@@ -19,10 +19,10 @@ from parfocal.scan.progress import OnField, ScanProgress
 from parfocal.scan.run import ScanRun
 from parfocal.scan.scanner import BORDER_SPARE, take_all, told_apart
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
-from parfocal.slide.layout import REPORT_FILE
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import REPORT_FILE
+from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.fields.writer import FieldsWriter
 
 
 def fields_in_doubt(folder: FieldsFolder) -> list[int]:

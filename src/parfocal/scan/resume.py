@@ -19,8 +19,8 @@ from parfocal.scan.run import ScanRun
 from parfocal.scan.scanner import BORDER_SPARE, finish, take_all, told_apart
 from parfocal.scan.settings import ScanSettings
 from parfocal.scan.whereabouts import find_again, shifted
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.fields_writer import FieldsWriter
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.writer import FieldsWriter
 
 
 def ended(folder: FieldsFolder) -> ScanSummary | None:

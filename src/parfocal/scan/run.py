@@ -28,8 +28,8 @@ from parfocal.scan.recall import learn_again
 from parfocal.scan.settings import ScanSettings
 from parfocal.scan.whereabouts import Sighting
 from parfocal.scan.witness import Witness
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord
 
 _SWEEPS_AT_MOST = 4
 _RICH_FIELDS = 3

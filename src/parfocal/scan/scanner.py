@@ -18,7 +18,7 @@ from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import OnField, ScanSummary
 from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord
 
 BORDER_SPARE = 0.06
 """Share of the frame's side by which neighbours may share more than planned."""

@@ -24,9 +24,9 @@ from parfocal.focus.field import Eyes, Field
 from parfocal.focus.policies import make_policy
 from parfocal.focus.search import initial_focus
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.records import FieldRecord
-from parfocal.slide.translation import measure_translation
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.registration.translation import measure_translation
 
 SAME_PICTURE = 0.3
 """Correlation of two frames of one field from which it is the same field."""

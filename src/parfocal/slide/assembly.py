@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from parfocal.durable import may_keep
 from parfocal.errors import FileError
-from parfocal.slide.description import SlideDescription, describe
-from parfocal.slide.durable import may_keep
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.flatfield import estimate_flatfield
-from parfocal.slide.light import Light, measure_light, write_light
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.formats.description import SlideDescription, describe
+from parfocal.slide.light.flatfield import estimate_flatfield
+from parfocal.slide.light.measure import Light, measure_light, write_light
 from parfocal.slide.mosaic import Mosaic
-from parfocal.slide.positions import position_errors, tied_errors
-from parfocal.slide.quality import field_table
-from parfocal.slide.registered import registered
-from parfocal.slide.seams import Progress, Registration
+from parfocal.slide.quality.table import field_table
+from parfocal.slide.registration.kept import registered
+from parfocal.slide.registration.positions import position_errors, tied_errors
+from parfocal.slide.registration.seams import Progress, Registration
 
 
 @dataclass(frozen=True)

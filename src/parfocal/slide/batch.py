@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.errors import FileError, ParfocalError, SettingsError
-from parfocal.slide.layout import HEADER_FILE
-from parfocal.slide.seams import Progress
+from parfocal.slide.fields.layout import HEADER_FILE
+from parfocal.slide.registration.seams import Progress
 
 Figures = dict[str, Any]
 """What is told of one scan; of one that failed, `folder` and `error`."""

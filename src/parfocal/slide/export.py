@@ -10,22 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from parfocal.durable import all_written_aside
 from parfocal.errors import SettingsError
 from parfocal.slide.assembly import Assembly, assemble
-from parfocal.slide.description import SlideDescription, describe
-from parfocal.slide.destinations import Destinations, Format, destinations
-from parfocal.slide.dicom import write_dicom
-from parfocal.slide.durable import all_written_aside
-from parfocal.slide.dzi import write_dzi
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.formats.description import SlideDescription, describe
+from parfocal.slide.formats.destinations import Destinations, Format, destinations
+from parfocal.slide.formats.dicom import write_dicom
+from parfocal.slide.formats.dzi import write_dzi
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
+from parfocal.slide.formats.ome_zarr import ome_zarr_aside
+from parfocal.slide.formats.privacy import deidentify as stripped_of
+from parfocal.slide.formats.tiff import write_tiff
 from parfocal.slide.mosaic import Mosaic
-from parfocal.slide.ome_tiff import write_ome_tiff
-from parfocal.slide.ome_zarr import ome_zarr_aside
-from parfocal.slide.privacy import deidentify as stripped_of
 from parfocal.slide.pyramid import JPEG_QUALITY, Pyramid, level_shapes
-from parfocal.slide.quality_files import write_tables
-from parfocal.slide.registration import Progress
-from parfocal.slide.tiff import write_tiff
+from parfocal.slide.quality.files import write_tables
+from parfocal.slide.registration.register import Progress
 
 _Writer = Callable[[Path, Pyramid, SlideDescription], None]
 _JPEG_WRITERS: dict[Format, _Writer] = {

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.slide.distortion import undistort
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.flatfield import FlatField
-from parfocal.slide.light import Light
-from parfocal.slide.records import Frame
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import Frame
+from parfocal.slide.light.flatfield import FlatField
+from parfocal.slide.light.measure import Light
+from parfocal.slide.registration.distortion import undistort
 
 BACKGROUND = 255
 """Grey level where no field lies."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from parfocal.slide.durable import written_aside
+from parfocal.durable import written_aside
+from parfocal.slide.fields.records import Frame
 from parfocal.slide.reader import Slide
-from parfocal.slide.records import Frame
 
 OVERVIEW_PX = 2048
 

@@ -26,11 +26,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.durable import cannot
 from parfocal.errors import SettingsError
-from parfocal.slide.durable import cannot
+from parfocal.slide.fields.records import Frame
 from parfocal.slide.mosaic import BACKGROUND
-from parfocal.slide.records import Frame
-from parfocal.slide.registration import Progress
+from parfocal.slide.registration.register import Progress
 
 TILE_PX = 256
 SMALLEST_LEVEL_PX = 512

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.slide.assembly import assemble
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.layout import SEAMS_PICTURE
-from parfocal.slide.ome_tiff import write_ome_tiff
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import SEAMS_PICTURE
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
-from parfocal.slide.seam_picture import draw_seams
-from parfocal.slide.seams import Progress
+from parfocal.slide.registration.seam_picture import draw_seams
+from parfocal.slide.registration.seams import Progress
 
 SLIDE_FILE = "slide.ome.tif"
 OVERVIEW_FILE = "overview.jpg"

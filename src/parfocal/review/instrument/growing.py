@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from parfocal.errors import FileError
-from parfocal.slide.fields import SMALL, FieldsFolder
+from parfocal.slide.fields.folder import SMALL, FieldsFolder
+from parfocal.slide.fields.records import FieldRecord, Frame
 from parfocal.slide.pyramid import encode_jpeg
-from parfocal.slide.records import FieldRecord, Frame
 
 _LONGEST_PX = 900
 _GLASS = 236

@@ -12,9 +12,9 @@ import numpy as np
 from parfocal.errors import FileError
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.shelf import Shelf
-from parfocal.slide.fields import FieldsFolder
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldsHeader, Frame
 from parfocal.slide.pyramid import encode_jpeg
-from parfocal.slide.records import FieldsHeader, Frame
 
 WIDTH, HEIGHT = 1600, 1200
 """Of every frame that a reader sees, in px."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.quality import FieldQuality, field_table
-from parfocal.slide.registered import kept_registration
-from parfocal.slide.seams import Registration
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.quality.table import FieldQuality, field_table
+from parfocal.slide.registration.kept import kept_registration
+from parfocal.slide.registration.seams import Registration
 
 
 @dataclass(frozen=True)

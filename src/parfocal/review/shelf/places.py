@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from parfocal.errors import FileError
-from parfocal.slide.layout import HEADER_FILE
+from parfocal.slide.fields.layout import HEADER_FILE
 from parfocal.slide.readers.remote import file_system, read_errors
 
 _SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu", ".dzi")

@@ -19,8 +19,8 @@ from parfocal.review.database.tables import SlideRow
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.opened import TILE_PX, OpenSlide, OpenSlides
 from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.layout import HEADER_FILE, RECORDS_FILE
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import HEADER_FILE, RECORDS_FILE
 from parfocal.slide.overview import overview
 from parfocal.slide.pyramid import encode_jpeg
 

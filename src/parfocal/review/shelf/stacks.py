@@ -13,7 +13,7 @@ from parfocal.documents import read_json
 from parfocal.errors import SettingsError
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.places import NotHereError
-from parfocal.slide.layout import HEADER_FILE
+from parfocal.slide.fields.layout import HEADER_FILE
 from parfocal.slide.pyramid import encode_jpeg
 from parfocal.stacks.labels import FocusLabel, checked_place, find_label, write_label
 from parfocal.stacks.recorded import STACK_FILE

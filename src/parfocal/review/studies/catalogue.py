@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from parfocal.errors import FileError, SettingsError
 from parfocal.review.sheets.frames import FieldFrames, readable_fields
 from parfocal.review.shelf.shelf import Shelf, Shelved
-from parfocal.slide.fields import FieldsFolder
-from parfocal.slide.photographs import modality_of
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.photographs import modality_of
 
 Sources = Mapping[str, Mapping[str, str]]
 """Ids of shelved slides by slide of the study and modality."""

@@ -15,7 +15,7 @@ from parfocal.focus.decision import FLOOR_FACTOR
 from parfocal.focus.predictor import Predictor
 from parfocal.optics.objective import Objective
 from parfocal.scan.calibration.figures import NoiseFigures, OpticsFigures
-from parfocal.slide.flatfield import MIN_FIELDS, FlatField, apply, fit_flatfield
+from parfocal.slide.light.flatfield import MIN_FIELDS, FlatField, apply, fit_flatfield
 
 DELTA_U = 2.5
 """Δ in units of u at which the shipped network, which knows 2.0 to 3.2 u, is in the middle of its range."""

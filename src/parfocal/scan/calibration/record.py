@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import AwareDatetime, Field, ValidationError
 
 from parfocal.devices.microscope import Microscope
+from parfocal.durable import written_aside
 from parfocal.errors import FileError, SettingsError
 from parfocal.scan.calibration.figures import (
     BacklashFigures,
@@ -24,7 +25,6 @@ from parfocal.scan.calibration.figures import (
     Values,
 )
 from parfocal.scan.settings import ScanSettings
-from parfocal.slide.durable import written_aside
 
 StepName = Literal["backlash", "stage", "settle", "optics", "light", "noise", "start"]
 STEP_NAMES: tuple[StepName, ...] = get_args(StepName)

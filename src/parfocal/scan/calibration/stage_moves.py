@@ -15,7 +15,7 @@ from parfocal.errors import InstrumentError, SettingsError
 from parfocal.scan.calibration.curves import Slack
 from parfocal.scan.calibration.progress import OnStep, silent
 from parfocal.scan.calibration.stage_map import StageMap, Stop, fit_stage_map
-from parfocal.slide.translation import measure_translation
+from parfocal.slide.registration.translation import measure_translation
 
 _LEAST_QUALITY = 0.5
 _SEARCH_SHARE = 0.15  # of a step: a camera turned by 8°, or a pixel size that is off by as much

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from parfocal.errors import FileError
-from parfocal.slide.layout import HEADER_FILE
+from parfocal.slide.fields.layout import HEADER_FILE
 from parfocal.slide.reader import Slide
 
 _STITCHED_FILE = "slide.ome.tif"

@@ -1,0 +1,308 @@
+"""Writes a fields folder so that nothing that was told of is ever lost: frame first, then its line, all on disk.
+
+One thread writes, behind a bounded queue. Where the disk is slow the queue fills and the scan waits: memory stays.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import cv2
+import imagecodecs
+import numpy as np
+
+from parfocal.durable import PART_SUFFIX, cannot, sync_folder, written_aside
+from parfocal.errors import FileError
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.label import write_label
+from parfocal.slide.fields.layout import (
+    FRAMES_FOLDER,
+    HEADER_FILE,
+    JOURNAL_FILE,
+    LABEL_FILE,
+    RECORDS_FILE,
+    FrameFormat,
+    frame_file,
+    is_own,
+)
+from parfocal.slide.fields.records import (
+    FORMAT,
+    FORMAT_WITHOUT_SEALS,
+    FieldRecord,
+    FieldsHeader,
+    Frame,
+    header_text,
+    read_lines,
+)
+from parfocal.slide.fields.sealed import parsed, sealed
+from parfocal.slide.fields.writer_thread import WriterThread
+
+RESERVE_BYTES = 64 * 2**20
+"""What a scan leaves free on the disk: it stops before, with all that it wrote whole, and can be gone on with."""
+
+_QUEUE_DEPTH, _NOTES_DEPTH = 8, 4096
+_SYNC_JOURNAL_S = 1.0
+_JPEG_QUALITY = 95
+
+
+class FieldsWriter:
+    """Writes a fields folder through one thread behind a bounded queue. A context manager.
+
+    Args:
+        path: the folder; made if missing.
+        header: written at once to `scan.json`; on disk when this returns.
+        overwrite: allow a folder that holds an earlier scan and nothing else. That scan's files are removed.
+        frame_format: "jpg" (quality 95, 4:4:4) or "png" (lossless).
+        label: uint8 (Y, X, 3), photograph of the slide's label; None for none.
+        reserve_bytes: what is left free on the disk.
+
+    Raises:
+        FileError: if the folder cannot be written, or holds anything that may not be removed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: FieldsHeader,
+        *,
+        overwrite: bool = False,
+        frame_format: FrameFormat = "jpg",
+        label: Frame | None = None,
+        reserve_bytes: int = RESERVE_BYTES,
+    ) -> None:
+        text = header_text(header)
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _make_room(path, overwrite)
+            (path / FRAMES_FOLDER).mkdir()
+            sync_folder(path.parent)
+        except OSError as error:
+            raise cannot("write", path, error) from error
+        if label is not None:
+            write_label(path / LABEL_FILE, label)
+        self._begin(path, header, frame_format, reserve_bytes, has_seals=True)
+        with written_aside(path / HEADER_FILE) as part:
+            part.write_text(text, encoding="utf-8")
+        self.note("opened", version=header.version, scan_id=header.scan_id)
+
+    @classmethod
+    def reopen(cls, folder: FieldsFolder, *, reserve_bytes: int = RESERVE_BYTES) -> Self:
+        """Add to a folder that was read; its header stays. What a scan that broke off left half-written is removed.
+
+        Raises:
+            FileError: if the folder cannot be written.
+        """
+        writer = cls.__new__(cls)
+        suffix = Path(folder.attempts[0].file).suffix.lstrip(".") if folder.attempts else "jpg"
+        frame_format: FrameFormat = "png" if suffix == "png" else "jpg"
+        _remove_what_is_torn(folder)
+        writer._begin(folder.path, folder.header, frame_format, reserve_bytes, has_seals=folder.has_seals)
+        writer._attempts = {(record.index, record.attempt) for record in folder.attempts}
+        writer.note("reopened", fields=len(folder.records))
+        return writer
+
+    def _begin(
+        self, path: Path, header: FieldsHeader, frame_format: FrameFormat, reserve_bytes: int, *, has_seals: bool
+    ) -> None:
+        self.path = path
+        self.header = header
+        self._frame_format = frame_format
+        self._reserve_bytes = reserve_bytes
+        self._has_seals = has_seals
+        self._attempts: set[tuple[int, int]] = set()
+        self._synced_s = time.monotonic()
+        self._records, self._journal = (_append_to(path / name) for name in (RECORDS_FILE, JOURNAL_FILE))
+        self._thread = WriterThread(_QUEUE_DEPTH, _NOTES_DEPTH)
+
+    def put(self, record: FieldRecord, frame: Frame) -> None:
+        """Queue a field to be written; waits while the queue is full. The frame is copied.
+
+        Args:
+            record: the field; its `file`, `scan_id`, `sha256` and `file_bytes` are filled in here.
+            frame: uint8 (Y, X, 3) RGB of the header's shape.
+
+        Raises:
+            FileError: if this frame does not fit the scan, or an earlier one could not be written.
+            ValueError: if the focus trace holds a value that JSON has not, such as NaN.
+        """
+        if frame.shape != (*self.header.frame_shape, 3) or frame.dtype != np.uint8:
+            raise FileError(
+                f"frame {frame.shape} {frame.dtype} of field {record.index} is not "
+                f"{(*self.header.frame_shape, 3)} uint8"
+            )
+        if (record.index, record.attempt) in self._attempts:
+            raise FileError(f"{self.path}: field {record.index} was already written")
+        file = frame_file(record.index, record.attempt, self._frame_format)
+        values = asdict(replace(record, file=file, scan_id=self.header.scan_id))
+        del values["sha256"], values["file_bytes"]
+        body, mine = json.dumps(values, allow_nan=False), frame.copy()
+        self._attempts.add((record.index, record.attempt))
+        self._thread.give(lambda: self._write(file, mine, body))
+
+    def note(self, what: str, **values: Any) -> None:
+        """Queue a line of `journal.jsonl`. Raises nothing about the disk: the next `put` does, or `close`.
+
+        Args:
+            what: happened, in a word or two.
+            values: JSON values.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        body = json.dumps({"at": now, "what": what, **values})
+        self._thread.give_light(lambda: self._write_note(body))
+
+    def sync(self) -> None:
+        """Wait until all that was put and noted is on disk. Raises FileError if something could not be written."""
+        self._thread.give(self._sync_journal)
+        self._thread.settle()
+
+    def close(self) -> None:
+        """Wait until everything is on disk. Raises FileError if something could not be written."""
+        try:
+            self.sync()
+        finally:
+            self._thread.stop()
+            self._records.close()
+            self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except FileError as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))  # what ended the scan is the news, not this
+
+    def _write(self, file: str, frame: Frame, body: str) -> None:
+        self._check_room()
+        picture = _encoded(frame, self._frame_format)
+        with written_aside(self.path / file) as part:
+            part.write_bytes(picture)
+        if self._has_seals:
+            line = sealed(body, sha256=hashlib.sha256(picture).hexdigest(), file_bytes=len(picture))
+        else:  # a folder of an older version stays one
+            line = body.encode() + b"\n"
+        self._append(self._records, RECORDS_FILE, line)
+        self._sync(self._records, RECORDS_FILE)
+        if time.monotonic() - self._synced_s > _SYNC_JOURNAL_S:
+            self._sync_journal()
+
+    def _write_note(self, body: str) -> None:
+        self._append(self._journal, JOURNAL_FILE, sealed(body))
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.path).free
+        if free < self._reserve_bytes:
+            raise FileError(
+                f"{self.path}: {free / 2**20:.0f} MiB are free on the disk, "
+                f"less than the reserve of {self._reserve_bytes / 2**20:.0f} MiB"
+            )
+
+    def _sync_journal(self) -> None:
+        self._sync(self._journal, JOURNAL_FILE)
+        self._synced_s = time.monotonic()
+
+    def _append(self, file: BinaryIO, name: str, line: bytes) -> None:
+        try:
+            file.write(line)
+            file.flush()
+        except OSError as error:
+            raise cannot("write", self.path / name, error) from error
+
+    def _sync(self, file: BinaryIO, name: str) -> None:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise cannot("write", self.path / name, error) from error
+
+
+def _encoded(frame: Frame, frame_format: FrameFormat) -> bytes:
+    """A frame as a file's bytes; as JPEG without subsampling of its colours."""
+    if frame_format == "jpg":
+        jpeg = imagecodecs.jpeg8_encode(
+            frame, level=_JPEG_QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling=(1, 1)
+        )
+        return bytes(jpeg)
+    _, encoded = cv2.imencode("." + frame_format, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return encoded.tobytes()
+
+
+def _append_to(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise cannot("write", path, error) from error
+
+
+def _remove_what_is_torn(folder: FieldsFolder) -> None:
+    """Cut off torn ends, and remove part files and frames whose line was never written."""
+    told = {record.file for record in folder.attempts}
+    try:
+        for name, has_seals in ((RECORDS_FILE, folder.has_seals), (JOURNAL_FILE, True)):
+            if (folder.path / name).exists():
+                _cut(folder.path / name, has_seals)
+        for path in (*folder.path.glob("*" + PART_SUFFIX), *(folder.path / FRAMES_FOLDER).iterdir()):
+            relative = path.relative_to(folder.path)
+            if path.is_file() and is_own(relative) and relative.as_posix() not in told:
+                path.unlink()
+    except OSError as error:
+        raise cannot("write", folder.path, error) from error
+
+
+def _cut(path: Path, has_seals: bool) -> None:
+    end = read_lines(path, has_seals).end
+    with path.open("rb+") as file:
+        file.truncate(end)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        os.fsync(file.fileno())
+
+
+def _make_room(folder: Path, overwrite: bool) -> None:
+    """Remove an earlier scan's own files if that is allowed; refuse a folder that holds anything else."""
+    found = sorted(path for path in folder.rglob("*"))
+    if not found:
+        return
+    if _never_began(folder, found):
+        pass
+    elif not overwrite:
+        raise FileError(f"{folder}: not empty")
+    elif not _is_scan(folder):
+        raise FileError(f"{folder}: not empty, and not an earlier scan")
+    frames = folder / FRAMES_FOLDER
+    foreign = [path for path in found if path != frames and not is_own(path.relative_to(folder))]
+    if foreign:
+        raise FileError(f"{folder}: holds {foreign[0].name}, which is not part of a scan")
+    for path in found:
+        if path != frames:
+            path.unlink()
+    if frames.exists():
+        frames.rmdir()
+
+
+def _never_began(folder: Path, found: list[Path]) -> bool:
+    """Whether a folder is empty but for what a scan makes before it has a header: killed then, it has lost nothing."""
+    names = (FRAMES_FOLDER, RECORDS_FILE, JOURNAL_FILE, LABEL_FILE, LABEL_FILE + PART_SUFFIX, HEADER_FILE + PART_SUFFIX)
+    is_ours = folder / FRAMES_FOLDER in found and set(found) <= {folder / name for name in names}
+    return is_ours and not any(path.stat().st_size for path in found if path.name == RECORDS_FILE)
+
+
+def _is_scan(folder: Path) -> bool:
+    path = folder / HEADER_FILE
+    return path.is_file() and parsed(path.read_bytes()).get("format") in (FORMAT, FORMAT_WITHOUT_SEALS)

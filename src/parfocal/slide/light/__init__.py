@@ -1,0 +1,1 @@
+"""The light of a scan: vignetting, white balance, exposures that differ."""

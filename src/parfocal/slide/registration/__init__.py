@@ -1,0 +1,1 @@
+"""Where each field lies: neighbours compared, what chance does, all positions at once."""
