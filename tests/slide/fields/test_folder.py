@@ -278,11 +278,13 @@ def test_a_frame_of_another_size_is_named(folder, tmp_path):
         read.frame(read.records[0])
 
 
-@pytest.mark.parametrize("path", ["../secret.jpg", "/etc/passwd", "", "frames/../../secret.jpg"])
+@pytest.mark.parametrize("path", ["../secret.jpg", "/etc/passwd", "", "frames/../../secret.jpg", "frames/\0.jpg"])
 def test_a_record_cannot_point_outside_the_folder(folder, path):
     read = FieldsFolder(folder)
-    with pytest.raises(FileError, match="outside"):
-        read.frame(replace(read.records[0], file=path))
+    read.records[0] = replace(read.records[0], file=path)
+    for reading in (lambda: read.frame(read.records[0]), read.check):
+        with pytest.raises(FileError, match="outside"):
+            reading()
 
 
 class TestAttempts:

@@ -106,7 +106,7 @@ class FieldsFolder:
                     f"{self.path}: field {record.index} lies in row {record.row}, column {record.column}, outside the "
                     f"{self.header.rows} × {self.header.columns} fields of {HEADER_FILE}: another scan's?"
                 )
-            path = self.path / record.file
+            path = self._inside(record)
             if record.file in owners:
                 raise FileError(f"{path}: is the frame of both field {owners[record.file]} and field {record.index}")
             owners[record.file] = record.index
@@ -168,7 +168,7 @@ class FieldsFolder:
 
     def _inside(self, record: FieldRecord) -> Path:
         path = self.path / record.file
-        if not record.file or not path.resolve().is_relative_to(self.path.resolve()):
+        if not record.file or "\0" in record.file or not path.resolve().is_relative_to(self.path.resolve()):
             raise FileError(f"{record.file!r}, the frame of field {record.index}, lies outside {self.path}")
         return path
 
