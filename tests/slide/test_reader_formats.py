@@ -321,6 +321,7 @@ class TestFaults:
             "<Image/>",
             '<Image TileSize="0" Overlap="0" Format="jpg"><Size Width="9" Height="9"/></Image>',
             '<Image TileSize="256" Overlap="0" Format="jpg"><Size Width="many" Height="9"/></Image>',
+            "<?xml version='1.0' encoding='UPF-8'?><Image/>",
         ],
     )
     def test_a_descriptor_that_is_none_is_a_file_error(self, tmp_path, text):
@@ -343,6 +344,18 @@ class TestFaults:
         zarr.create_group(tmp_path / "slide.zarr", zarr_format=3, attributes=attributes)
         with pytest.raises(FileError, match=r"slide\.zarr: not an OME-Zarr image"):
             Slide.open(tmp_path / "slide.zarr")
+
+    @pytest.mark.parametrize(("key", "value"), [("fill_value", -1), ("chunk_shape", [1, 0, 256])])
+    def test_a_zarr_level_that_cannot_be_is_a_file_error(self, tmp_path, key, value):
+        attributes = {"ome": {"multiscales": [{"axes": [{"name": n} for n in "cyx"], "datasets": [{"path": "0"}]}]}}
+        group = zarr.create_group(tmp_path / "slide.zarr", zarr_format=3, attributes=attributes)
+        group.create_array("0", shape=(3, 8, 8), dtype="uint8")
+        document = tmp_path / "slide.zarr" / "0" / "zarr.json"
+        told = json.loads(document.read_text())
+        (told if key in told else told["chunk_grid"]["configuration"])[key] = value
+        document.write_text(json.dumps(told))
+        with pytest.raises(FileError, match=r"slide\.zarr: (not an OME-Zarr image|damaged)"):
+            Slide.open(tmp_path / "slide.zarr").read_region((0, 0), 0, (8, 8))
 
     def test_an_image_that_is_not_rgb_is_refused(self, tmp_path):
         axes = [{"name": "y"}, {"name": "x"}]

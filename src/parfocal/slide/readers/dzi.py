@@ -39,7 +39,7 @@ class DziSlide(TiledSlide):
             full = (int(size.attrib["Width"]), int(size.attrib["Height"]))
             self._tile_px, self._overlap = int(image.attrib["TileSize"]), int(image.attrib["Overlap"])
             self._format = image.attrib["Format"]
-        except read_errors(ElementTree.ParseError, StopIteration, KeyError, ValueError) as error:
+        except read_errors(ElementTree.ParseError, StopIteration, LookupError, ValueError) as error:
             raise FileError(f"{source}: not a Deep Zoom descriptor that can be read: {error!r}") from error
         if min(*full, self._tile_px) < 1 or self._overlap < 0:
             raise FileError(

@@ -14,7 +14,7 @@ from parfocal.slide.readers.own import own_properties
 from parfocal.slide.readers.raster import RasterSlide, downsamples_of
 from parfocal.slide.readers.remote import file_system, read_errors
 
-_NOT_ONE = (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError)
+_NOT_ONE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What a document raises that is not as it should be."""
 
 _UM_PER_UNIT = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
@@ -64,7 +64,7 @@ class OmeZarrSlide(RasterSlide):
         kept = [axis for axis in self._axes if axis in place]
         try:
             found = np.asarray(self._levels[level][selection], np.uint8)
-        except read_errors(ValueError, TypeError, RuntimeError) as error:
+        except read_errors(ValueError, TypeError, RuntimeError, ArithmeticError) as error:
             raise FileError(f"{self.path}: damaged at {left}, {top} of level {level}: {error}") from error
         return np.moveaxis(found, [kept.index(axis) for axis in "yxc"], [0, 1, 2])
 

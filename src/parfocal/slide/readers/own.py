@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
+
+from parfocal.documents import parse_json
+from parfocal.errors import FileError
 
 FORMAT = "parfocal-slide-1"
 
@@ -16,8 +20,8 @@ def own_properties(told: Any) -> dict[str, str]:
     """
     if isinstance(told, str):
         try:
-            told = json.loads(told)
-        except ValueError:
+            told = parse_json(told, "summary")
+        except FileError:
             return {}
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         return {}
@@ -25,8 +29,18 @@ def own_properties(told: Any) -> dict[str, str]:
         f"parfocal.{name}": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in told.items()
     }
-    if "magnification" in told:
-        properties["openslide.objective-power"] = f"{told['magnification']:g}"
-    if "pixel_size_um" in told:
-        properties |= {f"openslide.mpp-{axis}": f"{told['pixel_size_um']:.9g}" for axis in "xy"}
+    if (magnification := _number(told.get("magnification"))) is not None:
+        properties["openslide.objective-power"] = f"{magnification:g}"
+    if (pixel_size_um := _number(told.get("pixel_size_um"))) is not None:
+        properties |= {f"openslide.mpp-{axis}": f"{pixel_size_um:.9g}" for axis in "xy"}
     return properties
+
+
+def _number(value: object) -> float | None:
+    """A size that a file tells; None for what is none."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) and value > 0 else None
+    except OverflowError:
+        return None

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+import tifffile
+from PIL import ImageCms
 
 from parfocal.errors import FileError
 from parfocal.slide.reader import Region, Slide
 from parfocal.slide.readers.own import own_properties
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def dicom_level(folder: Path) -> Path | None:
@@ -24,6 +28,7 @@ class ThroughOpenSlide(Slide):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _refuse_impossible_tiles(path)
         try:
             self._slide = openslide.OpenSlide(path)
         except (openslide.OpenSlideError, OSError) as error:
@@ -41,7 +46,10 @@ class ThroughOpenSlide(Slide):
     @property
     def icc_profile(self) -> bytes:
         """ICC profile of the pixels; empty where the file has none."""
-        profile = self._slide.color_profile
+        try:
+            profile = self._slide.color_profile
+        except ImageCms.PyCMSError as error:
+            raise FileError(f"{self.path}: its colour profile cannot be read: {error}") from error
         return b"" if profile is None else profile.tobytes()
 
     def _read(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Region:
@@ -53,6 +61,21 @@ class ThroughOpenSlide(Slide):
     def close(self) -> None:
         """Close the file."""
         self._slide.close()
+
+
+def _refuse_impossible_tiles(path: Path) -> None:
+    """Refuse a TIFF with tiles longer than its file: OpenSlide ends the process where memory for one is refused."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) not in _TIFF_MAGIC:
+                return
+        size = path.stat().st_size
+        with tifffile.TiffFile(path) as tiff:
+            longest = max((max(page.databytecounts, default=0) for page in tiff.pages), default=0)
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError):
+        return  # OpenSlide says what is wrong with it
+    if longest > size:
+        raise FileError(f"{path}: is damaged: a tile of {longest} bytes in a file of {size} bytes")
 
 
 def _on_white(rgba: Region) -> Region:
