@@ -117,23 +117,32 @@ def run(words, folder):
     assert done.stdout
 
 
-def run_page(page, folder, *infos):
-    for words in commands(page, *infos):
-        if words[0] == "parfocal":
-            run(words, folder)
-    for example in blocks(page, "python after"):
-        run([sys.executable, "-c", example], folder)
+@pytest.fixture
+def run_page(folder, network, parfocal, monkeypatch):
+    """Run a page's commands in its folder, then its example."""
+
+    def run_all(page, *infos):
+        monkeypatch.chdir(folder)
+        for words in commands(page, *infos):
+            if words[0] == "parfocal":
+                code, out, err = parfocal(*words[1:])
+                assert code == 0, f"{shlex.join(words)}\n{out}\n{err}"
+                assert out
+        for example in blocks(page, "python after"):
+            run([sys.executable, "-c", example], folder)
+
+    return run_all
 
 
 @pytest.mark.parametrize("page", quick_pages(), ids=name_of)
-def test_commands_of_the_documentation_run(page, folder, network):
-    run_page(page, folder, "console")
+def test_commands_of_the_documentation_run(page, run_page):
+    run_page(page, "console")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("console slow"), ids=name_of)
-def test_slow_commands_of_the_documentation_run(page, folder, network):
-    run_page(page, folder, "console", "console slow")
+def test_slow_commands_of_the_documentation_run(page, run_page):
+    run_page(page, "console", "console slow")
 
 
 @pytest.mark.parametrize("page", pages_with("console serves"), ids=name_of)
