@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from threading import Lock
 from xml.etree import ElementTree
@@ -16,6 +17,9 @@ from parfocal.slide.readers.raster import TiledSlide, downsamples_of
 _START_OF_SCAN = 0xDA
 _PICTURE_MARKERS = (0xE0, 0xDB, 0xC0, 0xC2, 0xC4, 0xDD)  # JFIF, tables, frame, restarts
 
+DAMAGED = (tifffile.TiffFileError, OSError, ValueError, TypeError, LookupError, struct.error)
+"""What tifffile raises for a file that is no TIFF, or a damaged one."""
+
 _UM_PER_UNIT = {"nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 
@@ -24,7 +28,7 @@ def is_ome_tiff(path: Path) -> bool:
     try:
         with tifffile.TiffFile(path) as tiff:
             return bool(tiff.is_ome)
-    except (tifffile.TiffFileError, OSError, ValueError):
+    except DAMAGED:
         return False  # OpenSlide reads other formats, and says what is wrong with this one
 
 
@@ -40,12 +44,16 @@ class OmeTiffSlide(TiledSlide):
             pages = [first, *(first.pages or ())]
             self._pages = [page.aspage() for page in pages]
             self.properties = _properties(self._tiff.ome_metadata or "")
-        except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError, ElementTree.ParseError) as error:
+        except (*DAMAGED, ElementTree.ParseError) as error:
             raise FileError(f"{path}: not an OME-TIFF that can be read: {error}") from error
         for page in self._pages:
             if page.dtype != np.uint8 or page.samplesperpixel != 3 or not page.is_tiled or page.planarconfig != 1:
                 self._tiff.close()
                 raise FileError(f"{path}: not a tiled RGB image of 8 bits, but {page.dtype} {page.shape}")
+            lengths = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength)
+            if not all(isinstance(length, int) and length > 0 for length in lengths):
+                self._tiff.close()
+                raise FileError(f"{path}: width, length of image and tile of {lengths} px are none")
         self.level_dimensions = tuple((page.imagewidth, page.imagelength) for page in self._pages)
         self.level_downsamples = downsamples_of(self.level_dimensions)
         self.tile_sizes = tuple((page.tilewidth, page.tilelength) for page in self._pages)

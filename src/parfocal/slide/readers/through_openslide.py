@@ -12,6 +12,7 @@ from PIL import ImageCms
 
 from parfocal.errors import FileError
 from parfocal.slide.reader import Region, Slide
+from parfocal.slide.readers.ome_tiff import DAMAGED
 from parfocal.slide.readers.own import own_properties
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -72,7 +73,7 @@ def _refuse_impossible_tiles(path: Path) -> None:
         size = path.stat().st_size
         with tifffile.TiffFile(path) as tiff:
             longest = max((max(page.databytecounts, default=0) for page in tiff.pages), default=0)
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError):
+    except DAMAGED:
         return  # OpenSlide says what is wrong with it
     if longest > size:
         raise FileError(f"{path}: is damaged: a tile of {longest} bytes in a file of {size} bytes")

@@ -1,0 +1,19 @@
+"""Damaged OME-TIFFs are refused when they are opened."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from parfocal.errors import FileError
+from parfocal.slide.readers.ome_tiff import OmeTiffSlide
+
+
+@pytest.mark.parametrize("tag", ["ImageWidth", "TileWidth", "TileLength"])
+def test_lengths_of_nothing_are_refused(tmp_path, tag):
+    path = tmp_path / "slide.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(np.full((64, 64, 3), 200, np.uint8), tile=(32, 32), photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.aspage().tags[tag].overwrite(0)
+    with pytest.raises(FileError, match="px are none|not a tiled RGB image"):
+        OmeTiffSlide(path)
