@@ -15,5 +15,5 @@ def test_lengths_of_nothing_are_refused(tmp_path, tag):
         writer.write(np.full((64, 64, 3), 200, np.uint8), tile=(32, 32), photometric="rgb")
     with tifffile.TiffFile(path, mode="r+") as file:
         file.pages.first.aspage().tags[tag].overwrite(0)
-    with pytest.raises(FileError, match="px are none|not a tiled RGB image"):
+    with pytest.raises(FileError, match=r"px are none|not a tiled RGB image"):
         OmeTiffSlide(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -17,6 +17,7 @@ from parfocal.review.web.guards import MAY_BROWSE, Browsing, meant
 from parfocal.review.web.services import WithServices, services_of
 from parfocal.review.web.slide_pages import name_for
 from parfocal.review.web.visitors import Visitor, WithVisitor, somebody, visitors_of
+from parfocal.slide.quality.table import FieldQuality
 
 router = APIRouter(dependencies=[Depends(meant), NOT_WITHHELD], tags=["slides"])
 tile_router = APIRouter(
@@ -54,31 +55,6 @@ class SlideInfo(SlideName):
     has_overlays: bool
 
 
-class FieldInfo(BaseModel):
-    """One field of a scan: its place in px of level 0, and its focus record."""
-
-    field: int
-    row: int
-    column: int
-    mosaic_x_px: float
-    mosaic_y_px: float
-    stage_x_um: float
-    stage_y_um: float
-    stage_z_um: float
-    verdict: Literal["focused", "empty", "unsure", "failed"]
-    focus_um: float | None
-    focus_sd_um: float | None
-    focus_source: str
-    score: float | None
-    images: int
-    attempt: int
-    seams: int
-    seams_accepted: int
-    seam_residual_px: float | None
-    seam_residual_um: float | None
-    island: int
-
-
 class SeamInfo(BaseModel):
     """The middle of two neighbours' overlap, in px of level 0."""
 
@@ -97,7 +73,7 @@ class OverlayInfo(BaseModel):
     frame_height: int
     depth_of_field_um: float
     registered: bool
-    fields: list[FieldInfo]
+    fields: list[FieldQuality]
     seams: list[SeamInfo]
 
 
