@@ -223,7 +223,7 @@ def _show_report(report: dict[str, Any], out: Path) -> None:
     lines = [
         f"{report['fields']} fields, {report['fields_empty']} empty, {len(report['fields_in_doubt'])} in doubt, "
         f"{report['rescanned']} taken again",
-        f"{report['images_total']} exposures; {report['modelled_time_s']:.1f} s on the modelled instrument",
+        f"{report['images_total']} exposures; {report['modelled_time_s']:.1f} s by the instrument's clock",
     ]
     if report["images_per_field"] is not None:
         lines.append(f"{report['images_per_field']:.2f} exposures a field")
