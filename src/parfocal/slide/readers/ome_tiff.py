@@ -44,8 +44,8 @@ class OmeTiffSlide(TiledSlide):
             pages = [first, *(first.pages or ())]
             self._pages = [page.aspage() for page in pages]
             self.properties = _properties(self._tiff.ome_metadata or "")
-        except (*DAMAGED, ElementTree.ParseError) as error:
-            raise FileError(f"{path}: not an OME-TIFF that can be read: {error}") from error
+        except (*DAMAGED, ElementTree.ParseError, StopIteration) as error:
+            raise FileError(f"{path}: not an OME-TIFF that can be read: {error!r}") from error
         for page in self._pages:
             if page.dtype != np.uint8 or page.samplesperpixel != 3 or not page.is_tiled or page.planarconfig != 1:
                 self._tiff.close()
@@ -72,7 +72,7 @@ class OmeTiffSlide(TiledSlide):
             return None
         try:
             encoded = self._encoded(level, row, column)
-        except (OSError, ValueError, IndexError) as error:
+        except DAMAGED as error:
             raise FileError(f"{self.path}: tile {row}, {column} of level {level} is damaged: {error}") from error
         return encoded if holds_only_a_picture(encoded) else None
 
@@ -89,7 +89,7 @@ class OmeTiffSlide(TiledSlide):
         try:
             encoded = self._encoded(level, row, column)
             decoded = page.decode(encoded, index, jpegtables=page.jpegtables)[0]
-        except (OSError, ValueError, IndexError, RuntimeError) as error:  # the codecs' errors are RuntimeErrors
+        except (*DAMAGED, RuntimeError) as error:  # the codecs' errors are RuntimeErrors
             raise FileError(f"{self.path}: tile {row}, {column} of level {level} is damaged: {error}") from error
         if decoded is None:
             return np.full((page.tilelength, page.tilewidth, 3), BACKGROUND, np.uint8)
