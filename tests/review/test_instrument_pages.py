@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from reviewing import Server
+from reviewing import Server, write_scan
 
 from knowing import Knowing
 from parfocal.cli.bench import bench_opener
@@ -105,16 +105,56 @@ def _pausing_after_the_first(desk):
     return make
 
 
-def test_a_stopped_scan_keeps_what_it_has(browser, server, folder, lamp):
+def put_under(browser, seed):
+    assert browser.post("/api/instrument/specimen", json={"specimen": "blood-smear", "seed": seed}).status_code == 200
+
+
+def test_a_stopped_scan_keeps_what_it_has_and_is_gone_on_with(browser, server, folder, lamp, small_toml):
+    """Over the same slide, by the same instrument: others are told what is wrong, and change nothing."""
     desk = server.services.desk
-    server.services.desk._progress = _pausing_after_the_first(desk)
-    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    desk._progress = _pausing_after_the_first(desk)
+    browser.post("/api/instrument/scan", json={"name": "mine", "width_mm": 0.15, "height_mm": 0.08})
     until(browser, "paused")
     browser.post("/api/instrument/stop", json={})
-    assert until(browser, "stopped")["words"].startswith("Stopped: ")
-    assert 1 <= len(FieldsFolder(folder / "mine").records) < 4
+    status = until(browser, "stopped")
+    assert status["words"].startswith("Stopped: ")
+    assert status["broken_off"] == ["mine"]
     assert not lamp()
     assert "not stitched yet" in browser.get("/").text
+    del desk._progress
+    before = (folder / "mine" / "fields.jsonl").read_bytes()
+    assert len(FieldsFolder(folder / "mine").records) == 1
+
+    def gone_on():
+        assert browser.post("/api/instrument/go-on", json={"name": "mine"}).status_code == 202
+        return until(browser, "done", "failed", "stopped")
+
+    put_under(browser, seed=4)
+    assert "its seed was 3, and is 4" in gone_on()["words"]
+    same, desk._open_bench = desk._open_bench, bench_opener(small_toml('name = "small"', 'name = "tiny"'), None)
+    put_under(browser, seed=3)
+    assert "its instrument was 'small', and is 'tiny'" in gone_on()["words"]
+    assert (folder / "mine" / "fields.jsonl").read_bytes() == before
+    desk._open_bench = same
+    put_under(browser, seed=3)
+    status = gone_on()
+    assert status["words"].startswith("Done: 2 fields")
+    assert status["broken_off"] == []
+    assert len(FieldsFolder(folder / "mine").records) == 2
+    assert (folder / "mine" / "fields.jsonl").read_bytes().startswith(before)
+    assert not lamp()
+    assert f"/slides/{status['slide']}" in browser.get("/").text
+    assert "scan resumed" in browser.get("/trail").text
+    assert browser.post("/api/instrument/jog", json={"dx_um": 10}).status_code == 200  # the devices stay open
+
+
+def test_only_a_scan_that_is_there_is_gone_on_with_or_taken_again(browser, folder):
+    write_scan(folder / "photographs")  # fields without a plan
+    for path in ("go-on", "rescan"):
+        for name in ("nothing", "../slides", "", "photographs"):
+            answer = browser.post(f"/api/instrument/{path}", json={"name": name})
+            assert answer.status_code == 404, (path, name)
+            assert "here" in answer.json()["detail"]
 
 
 def test_one_scan_at_a_time_and_no_jog_meanwhile(browser, server):
@@ -126,6 +166,7 @@ def test_one_scan_at_a_time_and_no_jog_meanwhile(browser, server):
         ("jog", {"dx_um": 1}),
         ("specimen", {"specimen": "marrow"}),
         ("rescan", {"name": "mine"}),
+        ("go-on", {"name": "mine"}),
     ):
         answer = browser.post(f"/api/instrument/{path}", json=body)
         assert answer.status_code == 409, path

@@ -118,6 +118,11 @@ def test_a_gram_smear_is_scanned_from_the_page_opened_and_drawn_on(chromium, tmp
         page.click("#start button")
         page.click("[data-control=pause]:enabled")
         page.click("[data-control=resume]:enabled")
+        page.click("[data-control=pause]:enabled")
+        page.click("[data-control=stop]:enabled")
+        page.wait_for_selector("#words[data-state=stopped]", timeout=60_000)
+        assert page.input_value("#broken-off") == "smear"
+        page.click("#go-on button:enabled")
         page.wait_for_selector("#words[data-state=done]", timeout=120_000)
         desk.shot("instrument")
         desk.accessible()

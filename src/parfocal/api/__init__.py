@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from parfocal.api.resuming import Reopened, needs_instrument, open_again, resume, verify
+from parfocal.api.resuming import Reopened, needs_instrument, open_again, open_already, resume, verify
 from parfocal.api.scanning import DEFAULT_AREA_MM, OnStitch, plan_of, rescan, scan
 from parfocal.config import Instrument, open_microscope
 from parfocal.config.tables import read_instrument_file
@@ -35,7 +35,7 @@ from parfocal.supervisor.overseen import overseen
 
 __all__ = [
     "Instrument", "Reopened", "ScanSwitch", "Slide", "calibrate", "collect", "focus_field", "needs_instrument",
-    "open_again", "open_microscope", "rescan", "resume", "scan", "verify",
+    "open_again", "open_already", "open_microscope", "rescan", "resume", "scan", "verify",
 ]  # fmt: skip
 
 

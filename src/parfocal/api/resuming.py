@@ -32,16 +32,24 @@ from parfocal.supervisor.overseen import overseen
 
 @dataclass(frozen=True)
 class Reopened:
-    """What a scan is gone on with: the instrument and its predictor. A context manager that lets go of the devices."""
+    """What a scan is gone on with: the instrument and its predictor. A context manager that lets go of the devices.
+
+    Attributes:
+        instrument: with the policy of the scan.
+        predictor: by the network of the scan.
+        stays_open: whether the devices are somebody else's, who goes on using them.
+    """
 
     instrument: Instrument
     predictor: Predictor
+    stays_open: bool = False
 
     def __enter__(self) -> Reopened:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.instrument.close()
+        if not self.stays_open:
+            self.instrument.close()
 
 
 def needs_instrument(folder: Path | str) -> bool:
@@ -74,11 +82,30 @@ def open_again(folder: Path | str, name: str | None = None, *, network: Path | N
         calibration=origin.calibration or None,
         accept_stale=True,
     )
-    told_then = header.settings
-    settings = scanning(instrument.settings, told_then.get("policy"), told_then.get("everywhere"))
-    instrument = replace(instrument, specimen=header.specimen, settings=settings)
-    path = network or (Path(origin.network) if origin.network else None)
-    return Reopened(instrument, instrument.predictor(path))
+    instrument = replace(_told_again(instrument, header), specimen=header.specimen)
+    return Reopened(instrument, instrument.predictor(network or _network(origin)))
+
+
+def open_already(folder: Path | str, instrument: Instrument) -> Reopened:
+    """An instrument that is open, to go on with a scan that was begun with it. It stays open afterwards.
+
+    Raises:
+        SettingsError: if the folder does not tell from what its instrument was opened.
+        FileError: if the folder holds no scan, or its network cannot be read.
+    """
+    header = FieldsFolder(Path(folder)).header
+    path = _network(_origin(header, Path(folder)))
+    return Reopened(_told_again(instrument, header), instrument.predictor(path), stays_open=True)
+
+
+def _told_again(instrument: Instrument, header: FieldsHeader) -> Instrument:
+    """The instrument with the policy and the choice of fields that a scan was begun with."""
+    policy, everywhere = header.settings.get("policy"), header.settings.get("everywhere")
+    return replace(instrument, settings=scanning(instrument.settings, policy, everywhere))
+
+
+def _network(origin: Origin) -> Path | None:
+    return Path(origin.network) if origin.network else None
 
 
 def resume(
@@ -180,7 +207,7 @@ def _refuse_changes(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument
     if found:
         raise SettingsError(
             f"{fields.path}: cannot be gone on with as it began: {'; '.join(found)}. "
-            "Undo that, or accept it with --accept-changes"
+            "Undo that; parfocal scan --resume --accept-changes goes on all the same"
         )
 
 

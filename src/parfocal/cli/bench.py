@@ -80,6 +80,13 @@ class InstrumentBench:
         instrument = _seen(self.instrument, see)
         return api.rescan(instrument, folder, switch=switch, on_progress=on_progress, on_stitch=on_stitch)
 
+    def resume(
+        self, folder: Path, switch: ScanSwitch, see: OnFrame, on_progress: OnProgress, on_stitch: OnStitch
+    ) -> dict[str, Any]:
+        """See `Bench`."""
+        opened = api.open_already(folder, _seen(self.instrument, see)) if api.needs_instrument(folder) else None
+        return api.resume(folder, opened, switch=switch, on_progress=on_progress, on_stitch=on_stitch)
+
     def close(self) -> None:
         """See `Bench`."""
         self.instrument.close()

@@ -52,6 +52,11 @@ class Bench(Protocol):
     ) -> dict[str, Any]:
         """Take the fields in doubt of a scan again. Returns the report, raises as `api.rescan`."""
 
+    def resume(
+        self, folder: Path, switch: ScanSwitch, see: OnFrame, on_progress: OnProgress, on_stitch: OnStitch
+    ) -> dict[str, Any]:
+        """Go on with a scan that broke off. Returns the report, raises as `api.resume`."""
+
     def close(self) -> None:
         """Let go of the devices."""
 

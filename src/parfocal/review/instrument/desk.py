@@ -166,7 +166,7 @@ class InstrumentDesk:
             SettingsError: if there is no such specimen.
             InstrumentError: if a scan is under way.
         """
-        self._check_free()
+        self.check_free()
         opened = self._open_bench(specimen, seed)
         self._end_watch()
         with self._owned(otherwise=opened.close):
@@ -199,6 +199,19 @@ class InstrumentDesk:
 
         def run(switch: ScanSwitch) -> dict[str, Any]:
             return self._bench.rescan(folder, switch, self._see, self._progress(), self._stitching)
+
+        self._start(name, run)
+
+    def resume(self, name: str) -> None:
+        """Go on with a scan that was stopped or broke off.
+
+        Raises:
+            InstrumentError: if a scan is under way.
+        """
+        folder = self._folder / name
+
+        def run(switch: ScanSwitch) -> dict[str, Any]:
+            return self._bench.resume(folder, switch, self._see, self._progress(), self._stitching)
 
         self._start(name, run)
 
@@ -236,7 +249,7 @@ class InstrumentDesk:
     def _owned(self, otherwise: Callable[[], None] = nothing) -> Iterator[None]:
         """The devices for a block, unless a scan is under way or has been since this was called."""
         switch = self._switch  # each scan has its own
-        self._check_free()
+        self.check_free()
         with self._devices:
             if self._switch is not switch:
                 otherwise()
@@ -246,13 +259,14 @@ class InstrumentDesk:
     def _lamp_words(self) -> str:
         return "Switch the lamp off by hand." if self._bench.dark().lamp_by_hand else "The lamp is off."
 
-    def _check_free(self) -> None:
+    def check_free(self) -> None:
+        """Raises InstrumentError if a scan is under way."""
         if self._status.is_busy:
             raise InstrumentError(f"the instrument is busy: {self._status.state} {self._status.scan}")
 
     def _start(self, name: str, run: Callable[[ScanSwitch], dict[str, Any]]) -> None:
         with self._changed:
-            self._check_free()
+            self.check_free()
             self._switch = switch = ScanSwitch()
             self._mosaic = GrowingMosaic(self._folder / name)
             none: dict[str, Any] = {"fields_done": 0, "fields": 0, "images": 0, "in_doubt": 0, "left_s": None}
@@ -263,8 +277,7 @@ class InstrumentDesk:
     def _run(self, name: str, run: Callable[[ScanSwitch], dict[str, Any]], switch: ScanSwitch) -> None:
         self._end_watch()  # it puts the lamp out when it ends
         try:
-            with self._devices:
-                report = run(switch)
+            report = self._run_alone(run, switch)
         except ScanStoppedError as error:
             self._tell(state="stopped", words=f"Stopped: {error}", left_s=None)
         except ParfocalError as error:
@@ -277,16 +290,25 @@ class InstrumentDesk:
         finally:
             if self._status.is_busy:
                 self._tell(state="failed", words=f"{name} ended unexpectedly: see the server's log", left_s=None)
-            self._on_done()
+
+    def _run_alone(self, run: Callable[[ScanSwitch], dict[str, Any]], switch: ScanSwitch) -> dict[str, Any]:
+        try:
+            with self._devices:
+                return run(switch)
+        finally:
+            self._on_done()  # before anybody is told that it has ended
 
     def _progress(self) -> Callable[[ScanProgress], None]:
-        began_s = time.monotonic()
+        began_s, before = time.monotonic(), -1
 
         def told(progress: ScanProgress) -> None:
-            per_field_s = (time.monotonic() - began_s) / progress.fields_done
+            nonlocal before
+            before = progress.fields_done - 1 if before < 0 else before  # by the run that is gone on with
+            per_field_s = (time.monotonic() - began_s) / max(1, progress.fields_done - before)
             left_s = per_field_s * max(0, progress.fields - progress.fields_done)
             words = self._status.words if self._switch.is_paused or self._switch.is_stopped else "Scanning."
-            self._tell(words=words, left_s=left_s, **asdict(progress), **self._where())
+            state: dict[str, Any] = {"state": "scanning"} if self._status.state == "stitching" else {}
+            self._tell(words=words, left_s=left_s, **state, **asdict(progress), **self._where())
 
         return told
 

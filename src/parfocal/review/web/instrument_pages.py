@@ -13,7 +13,8 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, Field, StringConstraints
 
 from parfocal.review.accounts import trail
-from parfocal.review.instrument.desk import InstrumentDesk
+from parfocal.review.instrument.broken_off import broken_off, scans
+from parfocal.review.instrument.desk import InstrumentDesk, Status
 from parfocal.review.shelf.shelf import Shelf
 from parfocal.review.web.guards import MAY_OPERATE, Operating, meant
 from parfocal.review.web.pages import render
@@ -40,6 +41,7 @@ _Distance = Annotated[float, Field(ge=-_FARTHEST_UM, le=_FARTHEST_UM, allow_inf_
 _Side = Annotated[float, Field(gt=0, le=200, allow_inf_nan=False)]
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _Words = Annotated[str, StringConstraints(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Place = Annotated[str, StringConstraints(max_length=500)]
 
 
 class Jog(BaseModel):
@@ -66,14 +68,18 @@ class NewScan(BaseModel):
     slide_id: _Words = ""
 
 
-class AgainScan(BaseModel):
-    """A scan whose fields in doubt are to be taken again."""
+class OldScan(BaseModel):
+    """A scan that is there: its place among the slides."""
 
-    name: _Name
+    name: _Place
 
 
 class InstrumentInfo(BaseModel):
-    """What the instrument does; lengths in µm, `slide` is the id of the scan's slide once it is there."""
+    """What the instrument does; lengths in µm.
+
+    `slide` is the id of the scan's slide once it is there; `broken_off` names the scans that can be gone on with, none
+    while one is under way.
+    """
 
     state: str
     words: str
@@ -90,6 +96,7 @@ class InstrumentInfo(BaseModel):
     seed: int
     number: int
     slide: str | None
+    broken_off: list[str]
 
 
 @router.get("/instrument", include_in_schema=False)
@@ -98,8 +105,15 @@ def page(request: Request, visitor: Operating, services: WithServices, desk: Des
     bench = desk.bench
     microscope = bench.dark()
     limits = (*microscope.xy.limits_um, microscope.z.limits_um)
-    scans = [slide.place for slide in services.shelf.slides() if slide.folder is not None]
-    return render(request, "instrument.html", visitor, microscope=microscope, bench=bench, limits=limits, scans=scans)
+    return render(
+        request,
+        "instrument.html",
+        visitor,
+        microscope=microscope,
+        bench=bench,
+        limits=limits,
+        scans=scans(services.shelf),
+    )
 
 
 @router.get("/api/instrument")
@@ -180,19 +194,35 @@ def put_under(under: Under, services: WithServices, desk: Desk) -> InstrumentInf
 @router.post("/api/instrument/scan", status_code=202)
 def scan(request: Request, wanted: NewScan, visitor: Operating, services: WithServices, desk: Desk) -> InstrumentInfo:
     """Start a scan into a new folder."""
+    desk.check_free()
     _note(request, services, visitor, "scan started", wanted.name)
     desk.scan(wanted.name, (wanted.width_mm, wanted.height_mm), wanted.slide_id)
     return status(services, desk)
 
 
 @router.post("/api/instrument/rescan", status_code=202)
-def rescan(
-    request: Request, wanted: AgainScan, visitor: Operating, services: WithServices, desk: Desk
-) -> InstrumentInfo:
+def rescan(request: Request, wanted: OldScan, visitor: Operating, services: WithServices, desk: Desk) -> InstrumentInfo:
     """Take the fields in doubt of a scan again."""
+    desk.check_free()
+    _check_there(wanted.name, scans(services.shelf), "no finished scan")
     _note(request, services, visitor, "rescan started", wanted.name)
     desk.rescan(wanted.name)
     return status(services, desk)
+
+
+@router.post("/api/instrument/go-on", status_code=202)
+def go_on(request: Request, wanted: OldScan, visitor: Operating, services: WithServices, desk: Desk) -> InstrumentInfo:
+    """Go on with a scan that was stopped or broke off, with the same instrument over the same slide."""
+    desk.check_free()
+    _check_there(wanted.name, broken_off(services.shelf), "no scan that broke off")
+    _note(request, services, visitor, "scan resumed", wanted.name)
+    desk.resume(wanted.name)
+    return status(services, desk)
+
+
+def _check_there(name: str, places: list[str], what: str) -> None:
+    if name not in places:
+        raise HTTPException(404, f"there is {what} {name!r} here")
 
 
 @router.post("/api/instrument/pause")
@@ -222,6 +252,6 @@ def _note(request: Request, services: Services, visitor: Visitor, action: str, s
         trail.note(session, visitor.name, action, subject, address_of(request))
 
 
-def _told(now: Any, shelf: Shelf) -> dict[str, Any]:
+def _told(now: Status, shelf: Shelf) -> dict[str, Any]:
     made = (slide.id for slide in shelf.slides() if now.scan and slide.place == now.scan)
-    return {**asdict(now), "slide": next(made, None)}
+    return {**asdict(now), "slide": next(made, None), "broken_off": [] if now.is_busy else broken_off(shelf)}

@@ -30,6 +30,19 @@ function show(status) {
   for (const button of document.querySelectorAll("[data-jog], main form button")) button.disabled = busy;
   $("open-slide").hidden = busy || !status.slide;
   if (status.slide) $("open-slide").href = `/slides/${status.slide}`;
+  if (!busy) offer(status);
+}
+
+function offer(status) {
+  const broken = $("broken-off"), before = [...broken.options].map((option) => option.value);
+  if (before.join("\n") !== status.broken_off.join("\n")) {
+    broken.replaceChildren(...status.broken_off.map((name) => element("option", { textContent: name })));
+    if (status.broken_off.includes(status.scan)) broken.value = status.scan;
+  }
+  $("go-on").hidden = status.broken_off.length === 0;
+  if (status.state !== "done" || [...$("scan").options].some((option) => option.value === status.scan)) return;
+  $("scan").append(element("option", { textContent: status.scan }));
+  $("again").hidden = false;
 }
 
 const control = (name) => document.querySelector(`[data-control="${name}"]`);
@@ -65,6 +78,7 @@ function submits(id, path, numbers = []) {
 }
 submits("start", "scan", ["width_mm", "height_mm"]);
 submits("again", "rescan");
+submits("go-on", "go-on");
 submits("under", "specimen", ["seed"]);
 
 let drawn = -1;
