@@ -1,7 +1,8 @@
 # make scan    scan the default simulated slide into first-slide/
 # make test    the default tests, without torch (some 9 minutes on two cores)
 # make check   what make test leaves out and runs without hardware: lint, slow tests, tests that need torch, other
-#              programs that read our slides, docs, wheel, benchmarks
+#              programs that read our slides, docs, wheel; the quick benchmarks stand in the documentation, whose commands
+#              are among the tests
 # make train TEXTURES=DIR   make the shipped network again (an hour and a half on two cores)
 # make ablations TEXTURES=DIR   train and measure every recipe in runs/ablations (two hours)
 # make long    the few tests that a check has no time for (five minutes of two cores)
@@ -23,7 +24,7 @@ ALLOCATOR := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: scan test check lint slow readers docs wheel benchmark long fuzz train ablations clean
+.PHONY: scan test check lint slow readers docs wheel long fuzz train ablations clean
 
 scan: $(VENV)/.base
 	$(BIN)/parfocal scan simulated-20x --out first-slide --overwrite
@@ -34,7 +35,7 @@ scan: $(VENV)/.base
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: lint slow docs wheel benchmark
+check: lint slow docs wheel
 
 lint: $(VENV)/.train
 	$(BIN)/ruff check .
@@ -65,10 +66,6 @@ wheel: $(VENV)/.dev
 	$(BARE)/bin/python -c "import importlib.util as u; assert not u.find_spec('torch'), 'torch is in the base install'"
 	$(BARE)/bin/parfocal scan simulated-20x --out build/bare-slide --specimen blood-smear --area 0.2x0.2
 	$(BARE)/bin/parfocal info build/bare-slide/slide.ome.tif
-
-benchmark: $(VENV)/.train
-	$(BIN)/parfocal benchmark backlash
-	$(BIN)/parfocal benchmark inference
 
 long: $(VENV)/.train
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not hardware"
