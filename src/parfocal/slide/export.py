@@ -19,7 +19,7 @@ from parfocal.slide.formats.destinations import Destinations, Format, destinatio
 from parfocal.slide.formats.dicom import write_dicom
 from parfocal.slide.formats.dzi import write_dzi
 from parfocal.slide.formats.ome_tiff import write_ome_tiff
-from parfocal.slide.formats.ome_zarr import ome_zarr_aside
+from parfocal.slide.formats.ome_zarr import check_writable, ome_zarr_aside
 from parfocal.slide.formats.privacy import deidentify as stripped_of
 from parfocal.slide.formats.tiff import write_tiff
 from parfocal.slide.mosaic import Mosaic
@@ -102,6 +102,8 @@ def export(
     fields = FieldsFolder(folder)
     places = destinations(out, formats, describe(fields, identified=identified).name)
     places.check(overwrite=overwrite)
+    if places.url is not None:
+        check_writable(places.url)
     with ExitStack() as stack:
         aside = stack.enter_context(all_written_aside(places.folder))  # first: it may not be writable
         made = assemble(fields, progress)

@@ -176,9 +176,14 @@ def test_a_scan_is_exported_to_a_bucket_and_nothing_lies_here(bucket, synthetic_
     group = zarr.open_group(url, mode="r")
     assert group["0"].shape[1:] == result.shapes[0]
     assert group.attrs["parfocal"]["fields"] == 4
-    with pytest.raises(FileError, match=r"s3://nobody-has-this/a\.zarr: cannot write"):
-        export(folder.path, "s3://nobody-has-this/a.zarr", ["ome-zarr"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_bucket_that_cannot_be_written_is_told_before_anything_else(bucket, synthetic_scan):
+    folder, steps = synthetic_scan(2, 2, seed=31).folder, []
+    with pytest.raises(FileError, match=r"s3://nobody-has-this/a\.zarr: cannot write"):
+        export(folder.path, "s3://nobody-has-this/a.zarr", ["ome-zarr"], progress=lambda *step: steps.append(step))
+    assert not steps
 
 
 def test_a_url_of_no_known_kind_is_refused(tmp_path):

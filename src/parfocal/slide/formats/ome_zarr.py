@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
-import fsspec
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from zarr.codecs import ZstdCodec
 from zarr.storage import FsspecStore, LocalStore
 
 from parfocal.durable import PART_SUFFIX, all_written_aside, cannot
-from parfocal.errors import FileError, SettingsError
+from parfocal.errors import FileError
 from parfocal.slide.fields.records import Frame
 from parfocal.slide.formats.description import SlideDescription
 from parfocal.slide.formats.destinations import is_url
@@ -32,6 +31,7 @@ from parfocal.slide.formats.tiff import summary
 from parfocal.slide.mosaic import BACKGROUND
 from parfocal.slide.pyramid import TILE_PX, Pyramid, TileConsumer
 from parfocal.slide.quality.files import COLUMNS
+from parfocal.slide.readers.remote import file_system
 
 Planes = NDArray[np.uint8]
 """uint8 (3, Y, X): a shard's pixels."""
@@ -74,6 +74,21 @@ def ome_zarr_aside(target: str | Path, pyramid: Pyramid, description: SlideDescr
         yield consumer
 
 
+def check_writable(url: str) -> None:
+    """Write next to nothing beside a URL and remove it, so that a long job fails before it begins.
+
+    Raises:
+        SettingsError: if the URL's file system is not installed.
+        FileError: if it cannot be written.
+    """
+    files, _, part, aside = _beside(url)
+    try:
+        zarr.create_group(FsspecStore.from_url(aside), overwrite=True)
+        _remove(files, part)
+    except _remote_errors() as error:
+        raise FileError(f"{url}: cannot write: {error}") from error
+
+
 @contextmanager
 def _local_errors(path: Path) -> Iterator[None]:
     try:
@@ -85,13 +100,7 @@ def _local_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def _at_url(url: str) -> Iterator[FsspecStore]:
     """A store beside the URL; its objects move to the URL in the end, the root's metadata last."""
-    parts = urlsplit(url)
-    aside = urlunsplit(parts._replace(path=parts.path.rstrip("/") + PART_SUFFIX))
-    try:
-        files, final = fsspec.url_to_fs(url)
-        _, part = fsspec.url_to_fs(aside)
-    except (ImportError, ValueError) as error:
-        raise SettingsError(f"{url}: {error}") from error
+    files, final, part, aside = _beside(url)
     try:
         _remove(files, part)
         yield FsspecStore.from_url(aside)
@@ -102,6 +111,14 @@ def _at_url(url: str) -> Iterator[FsspecStore]:
     finally:
         with suppress(*_remote_errors()):  # whatever failed is told already
             _remove(files, part)
+
+
+def _beside(url: str) -> tuple[Any, str, str, str]:
+    """The file system of a URL, the path in it, and path and URL of what is written beside it first."""
+    parts = urlsplit(url)
+    aside = urlunsplit(parts._replace(path=parts.path.rstrip("/") + PART_SUFFIX))
+    files, final = file_system(url)
+    return files, final, file_system(aside)[1], aside
 
 
 def _remote_errors() -> tuple[type[Exception], ...]:
