@@ -1,6 +1,8 @@
 """An instrument through an adapter is as sharp as directly; what the adapter costs is told apart from the devices."""
 
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from parfocal.benchmark.adapters import ADAPTERS, Stopwatch, as_text, measure_adapters, timed
 from parfocal.config import open_microscope
 from parfocal.devices.base import RecordedZ
+from parfocal.emulators.serving import serve
 from parfocal.errors import SettingsError
 from parfocal.scan.plan import plan_scan
 
@@ -40,7 +43,10 @@ def test_an_adapter_keeps_the_focus_of_the_direct_path(name, instrument, small_t
     assert (direct.adapter, through.adapter) == ("direct", name)
     assert direct.in_focus_fraction == through.in_focus_fraction == 1.0
     assert through.fields == direct.fields == 4
-    assert 0 <= through.overhead_ms_per_field < 1000 * through.wall_s
+    assert 0 <= through.overhead_ms_per_field < through.waited_ms_per_field < 1000 * through.wall_s
+    assert 0 < through.instrument_ms_per_field < through.waited_ms_per_field
+    assert (through.emulator_ms_per_field > 1.0) == (name == "openflexure")  # its camera encodes JPEG
+    assert direct.emulator_ms_per_field < 1.0
     assert name in as_text([direct, through])
 
 
@@ -54,6 +60,33 @@ class _Slow:
 
     def move_to(self, z_um):
         time.sleep(0.02)
+
+
+def test_what_goes_on_at_the_same_time_counts_once():
+    watch = Stopwatch()
+    began_s = time.perf_counter()
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(4):
+            threads.submit(_run_for, watch, 0.02)
+    assert 0.02 <= watch.spent_s <= time.perf_counter() - began_s
+
+
+def _run_for(watch, duration_s):
+    with watch.running():
+        time.sleep(duration_s)
+
+
+def test_what_an_emulated_device_does_itself_is_told_apart(instrument):
+    watch = Stopwatch()
+    instrument.microscope.lamp.on()
+    with serve("openflexure", instrument.microscope, at_work=watch.running) as served:
+        before_s = watch.spent_s
+        urllib.request.urlopen(served.addresses["url"] + "/api/v3/stage/position").read()
+        assert watch.spent_s == before_s
+        urllib.request.urlopen(
+            urllib.request.Request(served.addresses["url"] + "/api/v3/camera/grab_jpeg", data=b"{}", method="POST")
+        ).read()
+        assert watch.spent_s > before_s
 
 
 def test_a_timed_device_is_the_device_and_its_calls_are_timed(instrument):

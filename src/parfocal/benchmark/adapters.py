@@ -1,12 +1,15 @@
 """The same simulated instrument, driven directly and through each adapter: is it as sharp, and what does a field cost?
 
-All scans run by the clock on the wall. What an adapter costs is the time that a field waited for its devices, less the
-time that the simulated devices behind it took themselves, in the same run. The first search for the focus is left out.
+All scans run by the clock on the wall. A field waits for its devices; of that time two parts are told apart in the same
+run: the simulated instrument's own (exposing, moving), and what the emulation of a board, camera or server does that a
+real one does on its own processor (its firmware, its JPEG encoder). The rest is the adapter's: driver, line or network,
+decoding. Time during which x-y and z are waited for together counts once. The first search for the focus is left out.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +27,7 @@ from parfocal.devices.driver import Asked, Devices, Role, driver_named
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.wall_clock import WallClock
 from parfocal.emulators.serving import EMULATORS, EmulatorName, serve
+from parfocal.emulators.stand import AtWork
 from parfocal.errors import SettingsError
 from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
@@ -33,11 +37,14 @@ from parfocal.scan.run import ScanRun
 from parfocal.scan.scanner import BORDER_SPARE
 from parfocal.scan.settings import ScanSettings
 
-Through = Callable[[Microscope], AbstractContextManager[Microscope]]
-"""Lends a simulated microscope as it is reached through an adapter; its clock and lens stay."""
+Through = Callable[[Microscope, AtWork], AbstractContextManager[Microscope]]
+"""Lends a simulated microscope as it is reached through an adapter, whose emulation says when it is at work; its clock
+and lens stay."""
 
 DIRECT = "direct"
 _PATIENCE_S = 3600.0  # pictures are computed while the clock on the wall runs
+_SWITCH_S = 0.0002
+"""Python's threads take turns so often: the emulation must not wait for the program, whose processor it shares."""
 _ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -51,7 +58,11 @@ class AdapterRow:
         images: exposures, the sweep's included.
         tissue_fields: fields whose noise-free frame shows tissue.
         in_focus_fraction: share of them called focused and within half the depth of field; None where there are none.
-        overhead_ms_per_field: time in the adapter for a field, median of all, the first sweeps left out.
+        exposures_per_field: median, the first sweeps left out; likewise the times in ms.
+        waited_ms_per_field: how long a field waited for its devices, all in all.
+        instrument_ms_per_field: of that, in the simulated instrument.
+        emulator_ms_per_field: of that, in the emulated board, camera or server itself.
+        overhead_ms_per_field: the rest, which is the adapter's; a median of its own.
         wall_s: of the scan.
     """
 
@@ -60,6 +71,10 @@ class AdapterRow:
     images: int
     tissue_fields: int
     in_focus_fraction: float | None
+    exposures_per_field: float
+    waited_ms_per_field: float
+    instrument_ms_per_field: float
+    emulator_ms_per_field: float
     overhead_ms_per_field: float
     wall_s: float
 
@@ -69,8 +84,8 @@ class AdapterRow:
 
 
 @contextmanager
-def through_micromanager(microscope: Microscope) -> Iterator[Microscope]:
-    """Our devices inside Micro-Manager's core, driven from outside by its driver."""
+def through_micromanager(microscope: Microscope, _at_work: AtWork = nullcontext) -> Iterator[Microscope]:
+    """Our devices inside Micro-Manager's core, driven from outside by its driver; nothing of it is emulated."""
     try:
         from parfocal.devices.micromanager.offered import offer
     except ImportError as error:
@@ -90,8 +105,8 @@ def through_micromanager(microscope: Microscope) -> Iterator[Microscope]:
 
 
 @contextmanager
-def _through_emulator(name: EmulatorName, microscope: Microscope) -> Iterator[Microscope]:
-    with serve(name, microscope, haste=math.inf) as served, ExitStack() as letting_go:
+def _through_emulator(name: EmulatorName, microscope: Microscope, at_work: AtWork) -> Iterator[Microscope]:
+    with serve(name, microscope, haste=math.inf, at_work=at_work) as served, ExitStack() as letting_go:
         asked, reached = asked_of(microscope), microscope
         for table in served.devices.values():
             driver = driver_named(table["driver"])
@@ -146,9 +161,24 @@ def measure_adapters(
     unknown = sorted(set(names) - set(ADAPTERS))
     if unknown:
         raise SettingsError(f"unknown adapter {unknown[0]!r}: choose one of {', '.join(ADAPTERS)}")
-    paths: dict[str, Through] = {DIRECT: nullcontext} | {name: ADAPTERS[name] for name in names or ADAPTERS}
+    paths: dict[str, Through] = {DIRECT: _directly} | {name: ADAPTERS[name] for name in names or ADAPTERS}
     patient = replace(settings, limits=replace(settings.limits, time_budget_s=_PATIENCE_S))
-    return [_measure(name, path, *opened(), patient, predictor, plan, on_progress) for name, path in paths.items()]
+    with _taking_turns():
+        return [_measure(name, path, *opened(), patient, predictor, plan, on_progress) for name, path in paths.items()]
+
+
+def _directly(microscope: Microscope, _at_work: AtWork) -> AbstractContextManager[Microscope]:
+    return nullcontext(microscope)
+
+
+@contextmanager
+def _taking_turns() -> Iterator[None]:
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)
 
 
 def _measure(
@@ -161,21 +191,22 @@ def _measure(
     plan: ScanPlan,
     on_progress: Callable[[str, int, int], None],
 ) -> AdapterRow:
-    inner, outer, clock = Stopwatch(), Stopwatch(), WallClock()
+    meters, clock = _Meters(), WallClock()
     ledger, done = TruthLedger(truth), 0
     focused: set[int] = set()
-    overheads_ms: list[float] = []
-    with path(timed(replace(microscope, clock=clock), inner)) as reached:
-        reached = timed(reached, outer)
+    fields: list[_Cost] = []
+    behind = timed(timed(replace(microscope, clock=clock), meters.instrument), meters.behind)
+    with path(behind, meters.behind.running) as reached:
+        reached = timed(reached, meters.outside)
         eyes = eyes_of(reached, predictor, plan.overlap + BORDER_SPARE)
         run = ScanRun(reached, settings, eyes, plan, truth)
         with lamp_lit(reached.lamp):
             run.find_focus()
-            before_s = outer.spent_s - inner.spent_s
+            before = meters.read(run.images)
             for record, _ in run.fields():
-                now_s = outer.spent_s - inner.spent_s
-                overheads_ms.append(1000 * (now_s - before_s))
-                before_s = now_s
+                now = meters.read(run.images)
+                fields.append(now.since(before))
+                before = now
                 ledger.add(record)
                 (focused.add if record.verdict == "focused" else focused.discard)(record.index)
                 done = run.fields_done
@@ -189,27 +220,82 @@ def _measure(
         images=run.images,
         tissue_fields=len(tissue),
         in_focus_fraction=sharp / len(tissue) if tissue else None,
-        overhead_ms_per_field=float(np.median(overheads_ms)) if overheads_ms else 0.0,
+        exposures_per_field=_median([field.exposures for field in fields]),
+        waited_ms_per_field=_median([1000 * field.waited_s for field in fields]),
+        instrument_ms_per_field=_median([1000 * field.instrument_s for field in fields]),
+        emulator_ms_per_field=_median([1000 * field.emulator_s for field in fields]),
+        overhead_ms_per_field=_median([1000 * field.adapter_s for field in fields]),
         wall_s=clock.now_s,
     )
 
 
+@dataclass(frozen=True)
+class _Cost:
+    """What was spent up to a moment, or between two: exposures, and s."""
+
+    exposures: int
+    waited_s: float
+    instrument_s: float
+    behind_s: float
+
+    @property
+    def emulator_s(self) -> float:
+        """In what is emulated, without the simulated instrument."""
+        return self.behind_s - self.instrument_s
+
+    @property
+    def adapter_s(self) -> float:
+        """In neither."""
+        return self.waited_s - self.behind_s
+
+    def since(self, before: _Cost) -> _Cost:
+        """What was spent since then."""
+        return _Cost(
+            self.exposures - before.exposures,
+            self.waited_s - before.waited_s,
+            self.instrument_s - before.instrument_s,
+            self.behind_s - before.behind_s,
+        )
+
+
+class _Meters:
+    """From the inside out: the simulated instrument; with it, what is emulated over it; what the scan waits for."""
+
+    def __init__(self) -> None:
+        self.instrument, self.behind, self.outside = Stopwatch(), Stopwatch(), Stopwatch()
+
+    def read(self, exposures: int) -> _Cost:
+        """What was spent so far."""
+        return _Cost(exposures, self.outside.spent_s, self.instrument.spent_s, self.behind.spent_s)
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if values else 0.0
+
+
 class Stopwatch:
-    """Adds up how long calls take, of several threads too."""
+    """Adds up the time during which anything is under way, on any thread: what goes on at the same time counts once."""
 
     def __init__(self) -> None:
         self.spent_s = 0.0
-        self._adding = threading.Lock()
+        self._changing = threading.Lock()
+        self._under_way = 0
+        self._began_s = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count the time of a block."""
-        began_s = time.perf_counter()
+        with self._changing:
+            if self._under_way == 0:
+                self._began_s = time.perf_counter()
+            self._under_way += 1
         try:
             yield
         finally:
-            with self._adding:
-                self.spent_s += time.perf_counter() - began_s
+            with self._changing:
+                self._under_way -= 1
+                if self._under_way == 0:
+                    self.spent_s += time.perf_counter() - self._began_s
 
 
 class _Timed:
@@ -236,11 +322,13 @@ def timed(microscope: Microscope, stopwatch: Stopwatch) -> Microscope:
 
 
 def as_text(rows: Sequence[AdapterRow]) -> str:
-    """One line for each path."""
-    lines = [f"{'adapter':14}  fields  exposures  tissue in focus  overhead a field"]
+    """One line for each path; its times are medians, which need not add up."""
+    lines = ["adapter         fields  in focus  exposures   waited  instrument  emulation  adapter: ms a field"]
     for row in rows:
         share = "-" if row.in_focus_fraction is None else f"{row.in_focus_fraction:.1%}"
         lines.append(
-            f"{row.adapter:14}  {row.fields:6}  {row.images:9}  {share:>15}  {row.overhead_ms_per_field:13.2f} ms"
+            f"{row.adapter:14}  {row.fields:6}  {share:>8}  {row.exposures_per_field:9.1f}  "
+            f"{row.waited_ms_per_field:7.1f}  {row.instrument_ms_per_field:10.1f}  "
+            f"{row.emulator_ms_per_field:9.1f}  {row.overhead_ms_per_field:7.2f}"
         )
     return "\n".join(lines)

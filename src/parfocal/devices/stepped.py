@@ -122,7 +122,8 @@ class SteppedXY:
         if self._motors.stands_at(target):
             return
         self._motors.move(target)
-        time.sleep(self._settle_s)
+        if self._settle_s:  # even a pause of 0 s gives the processor away
+            time.sleep(self._settle_s)
 
 
 class HomingXY(SteppedXY):
@@ -164,7 +165,8 @@ class SteppedZ:
         if self._motors.stands_at(target):
             return
         self._motors.move(target)
-        time.sleep(self._settle_s)
+        if self._settle_s:  # even a pause of 0 s gives the processor away
+            time.sleep(self._settle_s)
 
 
 class HomingZ(SteppedZ):

@@ -95,7 +95,8 @@ class OpenFlexureState:
 
     def picture(self) -> bytes:
         """A JPEG file."""
-        return encoded(self.stand.snap(), ".jpg")
+        with self.stand.at_work():
+            return encoded(self.stand.snap(), ".jpg")
 
     def matrix(self) -> list[list[float]] | None:
         """Camera-stage mapping: rows are image y and x in pixels, columns stage x and y in steps."""
@@ -124,7 +125,8 @@ class _Server(Answering):
         """Actions."""
         length = int(self.headers.get("Content-Length") or 0)
         values = json.loads(self.rfile.read(length) or b"{}")
-        action = self._act(self.path.rstrip("/"), values)
+        with self.state.stand.at_work():
+            action = self._act(self.path.rstrip("/"), values)
         if action is None:
             self._say({"detail": "Not Found"}, _NOT_FOUND)
         else:

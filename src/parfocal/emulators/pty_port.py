@@ -64,7 +64,8 @@ class PtyPort:
         while not self._ends.is_set():
             readable, _, _ = select.select([self._ours], [], [], _LOOK_S)
             if readable:
-                self._firmware.receive(os.read(self._ours, 4096).decode("ascii", errors="replace"))
+                with self._firmware.stand.at_work():
+                    self._firmware.receive(os.read(self._ours, 4096).decode("ascii", errors="replace"))
             if not self._ends.is_set():
                 self._firmware.advance()
 

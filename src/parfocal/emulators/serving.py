@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ from parfocal.emulators.marlin import MarlinFirmware
 from parfocal.emulators.openflexure import OpenFlexureState, openflexure_server
 from parfocal.emulators.pty_port import PtyPort
 from parfocal.emulators.sangaboard import UM_PER_STEP, SangaboardFirmware
-from parfocal.emulators.stand import Stand
+from parfocal.emulators.stand import AtWork, Stand
 from parfocal.emulators.web_camera import web_camera
 
 EmulatorName = Literal["grbl", "marlin", "sangaboard", "openflexure"]
@@ -57,6 +57,7 @@ def serve(
     haste: float = 1.0,
     faults: Faults | None = None,
     api: Literal["v2", "v3"] = "v3",
+    at_work: AtWork = nullcontext,
 ) -> Iterator[Served]:
     """Serve an emulated instrument for the length of a block, on this machine only.
 
@@ -66,8 +67,9 @@ def serve(
         haste: by how much its moves are faster than real ones; math.inf for no time at all.
         faults: what goes wrong with a board.
         api: version of OpenFlexure's.
+        at_work: entered while what is emulated works, as a real one would on a processor of its own.
     """
-    stand, faults = Stand(microscope, haste), faults or Faults()
+    stand, faults = Stand(microscope, haste, at_work=at_work), faults or Faults()
     if name == "openflexure":
         state = OpenFlexureState(stand, microscope.camera.pixel_size_um)
         with openflexure_server(state, api) as server:

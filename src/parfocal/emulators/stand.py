@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from parfocal.devices.base import Frame
 from parfocal.devices.microscope import Microscope
 
 Place = tuple[float, float, float]
 """Commanded (x, y, z) in µm."""
+
+AtWork = Callable[[], AbstractContextManager[None]]
+"""Entered for as long as an emulated device does what the real one does on its own processor."""
 
 
 class Stand:
@@ -20,10 +25,14 @@ class Stand:
         microscope: a simulated one; its clock is not looked at.
         haste: by how much moves are faster than their durations say; math.inf for no time at all.
         stale_frames: how many frames old a picture from the camera is, as with cameras that keep a queue.
+        at_work: entered by whatever emulates a device over this, while it works.
     """
 
-    def __init__(self, microscope: Microscope, haste: float = 1.0, stale_frames: int = 0) -> None:
+    def __init__(
+        self, microscope: Microscope, haste: float = 1.0, stale_frames: int = 0, at_work: AtWork = nullcontext
+    ) -> None:
         self.microscope = microscope
+        self.at_work = at_work
         self._haste = haste
         self._lock = threading.RLock()
         self._from = self._to = (*microscope.xy.position_um, microscope.z.position_um)

@@ -153,7 +153,9 @@ def web_camera(stand: Stand, port: int = 0) -> LoopbackServer:
             if parts.path == "/snapshot.ppm":
                 self.answer_without_loss(stand.snap())
             elif parts.query == "action=snapshot":
-                self.answer(encoded(stand.snap(), ".jpg"), "image/jpeg")
+                with stand.at_work():
+                    picture = encoded(stand.snap(), ".jpg")
+                self.answer(picture, "image/jpeg")
             elif parts.query == "action=stream":
                 self.stream(stand.snap)
             else:

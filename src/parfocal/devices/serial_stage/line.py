@@ -84,7 +84,9 @@ class SerialLine:
 
     def _receive(self, timeout_s: float) -> None:
         try:
-            self._serial.timeout = timeout_s
+            wait_s = max(round(timeout_s, 2), 0.01)
+            if wait_s != self._serial.timeout:  # each setting of it sets up the port anew
+                self._serial.timeout = wait_s
             self._buffer += self._serial.read(1)
             if self._serial.in_waiting:
                 self._buffer += self._serial.read(self._serial.in_waiting)
