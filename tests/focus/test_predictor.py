@@ -251,6 +251,7 @@ def test_a_corrupt_network_is_refused_in_one_line(network: Path, tmp_path: Path,
         {},
         {"parfocal": "{"},
         {"parfocal": "[]"},
+        {"parfocal": "[" * 100_000},
         {"parfocal": json.dumps({"patch_px": PATCH})},
         {"parfocal": json.dumps({**CONTRACT, "delta_u": [2.0]})},
         {"parfocal": json.dumps({**CONTRACT, "range_u": "far"})},
@@ -259,6 +260,13 @@ def test_a_corrupt_network_is_refused_in_one_line(network: Path, tmp_path: Path,
 def test_a_network_without_the_contract_is_refused(tmp_path: Path, metadata: dict[str, str]):
     path = write_network(tmp_path / "other.onnx", metadata)
     with pytest.raises(FileError, match=r"other\.onnx does not carry Parfocal's contract"):
+        open_network(path)
+
+
+def test_a_network_whose_names_are_no_text_is_refused(tmp_path: Path):
+    path = write_network(tmp_path / "other.onnx", {"parfocal": json.dumps(CONTRACT)})
+    path.write_bytes(path.read_bytes().replace(b"difference", b"diff\xd6rence"))
+    with pytest.raises(FileError, match=r"other\.onnx"):
         open_network(path)
 
 

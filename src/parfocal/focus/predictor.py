@@ -261,8 +261,10 @@ _RUNTIME_ERRORS = (
 
 
 def _contract(path: Path, session: onnxruntime.InferenceSession) -> NetworkContract:
-    metadata = session.get_modelmeta().custom_metadata_map
     try:
+        metadata = session.get_modelmeta().custom_metadata_map
+        given, answered = session.get_inputs()[0], session.get_outputs()[0].shape
+        name, given_shape = given.name, given.shape  # a name that is no text is found out when it is asked for
         promise = json.loads(metadata["parfocal"])
         contract = NetworkContract(
             int(promise["patch_px"]),
@@ -270,18 +272,18 @@ def _contract(path: Path, session: onnxruntime.InferenceSession) -> NetworkContr
             float(promise["range_u"]),
             str(promise.get("input", "difference")),
         )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise FileError(f"network {path} does not carry Parfocal's contract in its metadata ({error})") from error
     if contract.input not in PREPARATIONS:
         raise FileError(f"network {path} wants {contract.input!r}, not one of {', '.join(PREPARATIONS)}")
     if contract.input == "bands" and contract.patch_px != BANDS_PATCH_PX:
         raise FileError(f"network {path} wants bands of {contract.patch_px} px, they are of {BANDS_PATCH_PX} px")
-    if len(session.get_outputs()[0].shape) != 1:
-        raise FileError(f"network {path} answers {session.get_outputs()[0].shape}, not one number for each patch")
-    given, shape = session.get_inputs()[0], input_shape(contract.input, contract.patch_px)
-    if given.name != contract.input or given.shape[1:] != list(shape):
+    if len(answered) != 1:
+        raise FileError(f"network {path} answers {answered}, not one number for each patch")
+    shape = input_shape(contract.input, contract.patch_px)
+    if name != contract.input or given_shape[1:] != list(shape):
         raise FileError(
-            f"network {path} takes {given.name} {given.shape}, its contract says {contract.input} of "
+            f"network {path} takes {name} {given_shape}, its contract says {contract.input} of "
             f"{' × '.join(map(str, shape))}"
         )
     return contract
