@@ -14,6 +14,7 @@ from parfocal.review.accounts.roles import Right
 from parfocal.review.database.tables import AnnotationRow
 from parfocal.review.web.blinding import NOT_WITHHELD
 from parfocal.review.web.guards import Browsing, meant
+from parfocal.review.web.refusals import Refused, foreign
 from parfocal.review.web.services import WithServices
 from parfocal.review.web.slide_api import SlideId
 from parfocal.review.web.visitors import Visitor
@@ -145,10 +146,11 @@ def remove(annotation_id: uuid.UUID, visitor: Browsing, services: WithServices) 
 
 def _own(row: AnnotationRow | None, visitor: Visitor) -> AnnotationRow:
     """What somebody else drew is not there, for whoever may not see it anyway."""
-    if row is None or (row.author != visitor.name and not visitor.may(Right.IDENTIFY)):
+    if row is None:
         raise HTTPException(404, "there is no such annotation")
     if row.author != visitor.name:
-        raise HTTPException(403, "somebody else drew this")
+        unseen = foreign("annotation")
+        raise Refused(403, "somebody else drew this", unseen.why) if visitor.may(Right.IDENTIFY) else unseen
     return row
 
 

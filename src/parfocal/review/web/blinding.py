@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from parfocal.review.accounts.roles import Right
 from parfocal.review.shelf.shelf import Shelved
+from parfocal.review.web.refusals import Refused
 from parfocal.review.web.services import Services, services_of
 from parfocal.review.web.visitors import Visitor, visitors_of
 
@@ -15,7 +16,7 @@ async def not_withheld(request: Request) -> None:
     """A dependency of every router that shows slides.
 
     Raises:
-        HTTPException: 404 for a slide that is withheld from whoever asks: it is not even said that it is there.
+        Refused: 404 for a slide that is withheld from whoever asks: it is not even said that it is there.
     """
     named = {request.path_params.get("slide_id"), request.query_params.get("beside")} - {None, ""}
     if not named:
@@ -29,7 +30,7 @@ async def not_withheld(request: Request) -> None:
     if slides is None:
         slides = await run_in_threadpool(withheld.of, visitor.name)
     if named & slides:
-        raise HTTPException(404, "there is no such slide")
+        raise Refused(404, "there is no such slide", "slide of a running study")
 
 
 NOT_WITHHELD = Depends(not_withheld)

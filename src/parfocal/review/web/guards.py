@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Request
 
-from parfocal.review.accounts import trail
 from parfocal.review.accounts.roles import Right
+from parfocal.review.web.refusals import Refused
 from parfocal.review.web.services import WithServices
-from parfocal.review.web.visitors import Perhaps, Visitor, WithVisitor, address_of
+from parfocal.review.web.visitors import Perhaps, Visitor, WithVisitor
 
 FORM_FIELD, HEADER = "form_token", "x-form-token"
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -21,13 +21,9 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 def may(right: Right) -> Callable[..., Visitor]:
     """A dependency: whoever is asking, if they have this right; else 403, and a line in the trail."""
 
-    def check(request: Request, visitor: WithVisitor, services: WithServices) -> Visitor:
+    def check(visitor: WithVisitor) -> Visitor:
         if not visitor.may(right):
-            with services.database.writing() as session:
-                trail.note(
-                    session, visitor.name, "refused", request.url.path, address_of(request), needs=right.name.lower()
-                )
-            raise HTTPException(403, f"you may not {right}")
+            raise Refused(403, f"you may not {right}", f"needs the right to {right.name.lower()}")
         return visitor
 
     return check
@@ -45,7 +41,7 @@ async def meant(request: Request, visitor: Perhaps, services: WithServices) -> N
     """A dependency of every router: what changes something comes from our own pages, with the token of that browser.
 
     Raises:
-        HTTPException: 403 for anything forged.
+        Refused: 403 for anything forged, or sent once more by a browser that has signed out since.
     """
     if request.method in _SAFE:
         return
@@ -53,8 +49,15 @@ async def meant(request: Request, visitor: Perhaps, services: WithServices) -> N
     if token is None and "form" in request.headers.get("content-type", ""):
         token = str((await request.form()).get(FORM_FIELD, ""))
     wanted = services.form_token(visitor.key if visitor else "nobody")
-    if not is_same_origin(request) or not hmac.compare_digest((token or "").encode(), wanted.encode()):
-        raise HTTPException(403, "this did not come from a page that is still good: reload the page and try again")
+    why = ""
+    if not is_same_origin(request):
+        why = "sent by another site's page"
+    elif not token:
+        why = "without a form token"
+    elif not hmac.compare_digest(token.encode(), wanted.encode()):
+        why = "the form token is not this browser's"
+    if why:
+        raise Refused(403, "this did not come from a page that is still good: reload the page and try again", why)
 
 
 MAY_BROWSE = Depends(may(Right.BROWSE))

@@ -14,6 +14,7 @@ from parfocal.errors import FileError, InputError, ParfocalError
 from parfocal.review.accounts.accounts import TooManyAttempts
 from parfocal.review.shelf.places import NotHereError
 from parfocal.review.web.pages import render
+from parfocal.review.web.refusals import Refused, write_down
 from parfocal.review.web.visitors import visitors_of
 
 
@@ -26,6 +27,8 @@ def add_problem_answers(app: FastAPI) -> None:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error, Refused):
+        write_down(request, error)
     if _is_page(request) and error.status_code == HTTPStatus.UNAUTHORIZED and request.method == "GET":
         return RedirectResponse(f"/sign-in?next={quote(_wanted(request))}", HTTPStatus.SEE_OTHER)
     if _is_page(request) and error.status_code == HTTPStatus.FORBIDDEN and _must_change(request):

@@ -25,6 +25,7 @@ from parfocal.review.study import FIELDS_PER_SLIDE, draw_fields
 from parfocal.review.web.blinding import NOT_WITHHELD
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
+from parfocal.review.web.refusals import foreign
 from parfocal.review.web.services import Services, WithServices
 from parfocal.review.web.slide_api import SlideId
 from parfocal.review.web.slide_pages import name_for
@@ -177,8 +178,10 @@ def _seen(session: Session, number: str, visitor: Visitor) -> tuple[Sequence[Rep
     rows = list(session.scalars(query))
     sheet = session.get(SheetRow, rows[-1].sheet_id) if rows else None
     may_see = visitor.may(Right.IDENTIFY) or any(row.signed_by == visitor.name for row in rows)
-    if sheet is None or sheet.study_id is not None or not may_see:
+    if sheet is None or sheet.study_id is not None:
         raise HTTPException(404, "there is no such report")
+    if not may_see:
+        raise foreign("report")
     return keeping.versions(session, number), sheet
 
 

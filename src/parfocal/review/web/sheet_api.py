@@ -14,6 +14,7 @@ from parfocal.review.sheets import keeping
 from parfocal.review.sheets.entries import Contents, Entry, Eyepiece, Mark
 from parfocal.review.sheets.frames import HEIGHT, WIDTH
 from parfocal.review.web.guards import Browsing, meant
+from parfocal.review.web.refusals import foreign
 from parfocal.review.web.services import WithServices
 from parfocal.review.web.visitors import Visitor
 
@@ -104,7 +105,9 @@ def enter(sheet_id: SheetId, new: NewEntry, visitor: Browsing, services: WithSer
 
 def own(row: SheetRow | None, visitor: Visitor) -> SheetRow:
     """A sheet that is this visitor's and was begun; any other is not there."""
-    if row is None or row.reader != visitor.name or row.phase == "waiting":
+    if row is not None and row.reader != visitor.name:
+        raise foreign("sheet")
+    if row is None or row.phase == "waiting":
         raise HTTPException(404, "there is no such sheet")
     return row
 

@@ -14,6 +14,7 @@ from parfocal.review.reading_state import ReadingState
 from parfocal.review.sheets import keeping
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
+from parfocal.review.web.refusals import Refused
 from parfocal.review.web.services import Services, WithServices
 from parfocal.review.web.sheet_api import SheetId, check_running, own
 from parfocal.review.web.visitors import Visitor, address_of
@@ -70,6 +71,8 @@ def submit(request: Request, sheet_id: SheetId, visitor: Browsing, services: Wit
         with services.database.writing() as session:
             row = own(keeping.locked_sheet(session, sheet_id), visitor)
             check_running(session, row)
+            if row.phase == "submitted":
+                raise Refused(422, "this was submitted before, and is final", "sent once more after it was submitted")
             signed = keeping.submit(session, row)
             digest = "" if signed.signature is None else signed.signature.digest
             what = "report signed" if row.study_id is None else "reading submitted"

@@ -24,6 +24,7 @@ from parfocal.review.studies.catalogue import candidates, missing_from, modaliti
 from parfocal.review.study import FIELDS_PER_SLIDE, WASH_OUT_DAYS, StudyDesign
 from parfocal.review.web.guards import Browsing, Leading, meant
 from parfocal.review.web.pages import render
+from parfocal.review.web.refusals import foreign
 from parfocal.review.web.services import Services, WithServices
 from parfocal.review.web.visitors import Visitor, address_of
 
@@ -97,7 +98,9 @@ def read_next(study_id: StudyId, visitor: Browsing, services: WithServices) -> R
     """Open the next reading, or the one that was begun."""
     with services.database.writing() as session:
         study = keeping.locked_study(session, study_id)
-        if study is None or study.state == "draft" or visitor.name not in keeping.design_of(study).readers:
+        if study is not None and visitor.name not in keeping.design_of(study).readers:
+            raise foreign("study")
+        if study is None or study.state == "draft":
             raise HTTPException(404, "there is no such study")
         sheet = keeping.next_sheet(session, study, visitor.name, trail.now())
     return RedirectResponse(f"/sheets/{sheet.id}" if sheet else "/studies", 303)
