@@ -14,6 +14,10 @@ from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.slide.fields.photographs import PhotographSettings, import_photographs
 from parfocal.slide.fields.records import FieldRecord, FieldsHeader
 from parfocal.slide.fields.writer import FieldsWriter
+from parfocal.slide.formats.description import SlideDescription
+from parfocal.slide.formats.dzi import write_dzi
+from parfocal.slide.formats.ome_tiff import write_ome_tiff
+from parfocal.slide.pyramid import Pyramid, level_shapes
 
 SLIDES = ("S-2026-0001", "S-2026-0002", "S-2026-0003")
 MODALITIES = ("automated-40x", "manual-100x")
@@ -64,6 +68,40 @@ def _write_scan(path: Path, slide: str, seed: int) -> None:
 
 SECRETS = (*SLIDES, *MODALITIES, "doe-", "by-hand", "photo-", "bench-three", "pus of a finger", f"{1:032x}")
 """What no reader may come across."""
+
+
+WHOLE = {  # (side along x, along y, µm per px, JPEG quality, kind of file) by slide and modality: no two are alike
+    (SLIDES[0], "automated-20x"): (700, 500, 0.5, 60, "ome.tif"),
+    (SLIDES[0], "automated-40x"): (900, 300, 0.25, 95, "dzi"),
+    (SLIDES[1], "automated-20x"): (258, 514, 0.55, 85, "dzi"),
+    (SLIDES[1], "automated-40x"): (400, 640, 0.22, 75, "ome.tif"),
+}
+WHOLE_SECRETS = (*SLIDES, "automated", "doe-", "bench-three", "pus of a finger", ".tif", ".dzi")
+
+
+def write_whole_slides(folder: Path) -> None:
+    """Two slides, each scanned in two ways, in files of other sizes, scales, qualities and kinds."""
+    for (slide, modality), (width, height, pixel_um, quality, kind) in WHOLE.items():
+        description = SlideDescription(
+            "pus of a finger", "bench-three", pixel_um, float(modality[10:12]), 0.65, 1.0, "Parfocal"
+        )
+        noise = np.random.default_rng([width, height]).integers(0, 256, (height, width, 3), np.uint8)
+        picture = np.asarray(cv2.GaussianBlur(noise, (0, 0), 3), np.uint8)
+        shapes = level_shapes((height, width))
+        with Pyramid(shapes, folder, quality) as pyramid:
+            pyramid.build(lambda x, y, w, h, all_of_it=picture: all_of_it[y : y + h, x : x + w])
+            write = write_ome_tiff if kind == "ome.tif" else write_dzi
+            write(folder / f"doe-{slide[-1]}-{modality}.{kind}", pyramid, description)
+
+
+def whole_study(server: Server, **more: str) -> Study:
+    """A running study of whole slides."""
+    told: dict[str, str] = {"shows": "whole"}
+    for shelved in server.services.shelf.slides():
+        _, slide, modality = shelved.place.partition(".")[0].split("-", 2)
+        told |= {f"slide-{shelved.id}": f"S-2026-000{slide}", f"modality-{shelved.id}": modality}
+    show = [shelved.id for shelved in server.services.shelf.slides()]
+    return Study(server, show=show, **told, **more)
 
 
 class Study:
@@ -140,7 +178,8 @@ class Study:
     def read(self, reader: str, sheet_id: str, **counts: int) -> None:
         """Look at everything, count, submit."""
         for number in range(len(self.sheet(sheet_id).frames)):
-            assert self.readers[reader].get(f"/sheets/{sheet_id}/frames/{number}.jpg").status_code == 200
+            picture = "tiles/0/0_0.jpg" if self.sheet(sheet_id).canvas else f"frames/{number}.jpg"
+            assert self.readers[reader].get(f"/sheets/{sheet_id}/{picture}").status_code == 200
             self.enter(reader, sheet_id, what="looked", frame=number)
         frame = {"frame": 0} if self.sheet(sheet_id).frames else {}
         if not frame:

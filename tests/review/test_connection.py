@@ -69,6 +69,30 @@ def test_a_database_from_before_studies_is_upgraded_and_keeps_slides_and_trail(d
     database.close()
 
 
+def test_a_database_from_before_whole_slides_is_upgraded_and_its_readings_show_fields_as_before(database_url):
+    engine = create_engine(database_url)
+    upgrade(engine, "0003")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO sheets (id, slide_name, label, reader, form, frames, field_area_mm2, um_per_px, phase, "
+                "seconds, amends, reason) "
+                "VALUES ('0123456789ab', 'A', '', 'raj', '{}', '[4, 2]', 0.5, 0.25, 'open', 12.5, '', '')"
+            )
+        )
+    engine.dispose()
+    database = Database(database_url)
+    with database.reading() as session:
+        sheet = session.get(SheetRow, "0123456789ab")
+        assert (sheet.canvas, sheet.frames, sheet.field_area_mm2, sheet.phase) == (None, [4, 2], 0.5, "open")
+    with database.writing() as session:
+        session.add(make_sheet(session, "raj", load_form("gram"), "B", canvas={"width": 1}))
+    with database.reading() as session:
+        query = select(SheetRow.slide_name).where(SheetRow.canvas.is_(None))
+        assert list(session.scalars(query)) == ["A"]
+    database.close()
+
+
 def test_a_moment_comes_back_in_utc(database):
     moment = now()
     with database.writing() as session:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from reviewing import PASSWORD
-from studying import FIELDS, READERS, SLIDES, write_slides
+from studying import FIELDS, READERS, SLIDES, write_slides, write_whole_slides
 
 from parfocal.review.accounts import accounts
 from parfocal.review.accounts.roles import Role
 from parfocal.review.database.connection import Database
+from parfocal.review.web.pages import VIEWER_SCRIPT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe (the dev extra)")
@@ -51,12 +52,16 @@ def browser():
 def folder(tmp_path):
     """Slides and accounts."""
     write_slides(tmp_path)
-    database = Database(f"sqlite:///{tmp_path / 'parfocal.sqlite'}")
+    return with_accounts(tmp_path)
+
+
+def with_accounts(folder: Path) -> Path:
+    database = Database(f"sqlite:///{folder / 'parfocal.sqlite'}")
     with database.writing() as session:
         for name, role in (("root", Role.ADMIN), ("lena", Role.LEAD), *((name, Role.READER) for name in READERS)):
             accounts.add(session, name, role, PASSWORD, by="test")
     database.close()
-    return tmp_path
+    return folder
 
 
 @contextmanager
@@ -130,9 +135,9 @@ class Seat:
             sync_api.expect(self.page.locator("#looked")).to_contain_text(f"of {FIELDS}")
         self.saved()
 
-    def mark(self, item: str, x: float, y: float) -> None:
+    def mark(self, item: str, x: float, y: float, on: str = "#frame") -> None:
         self.page.click(f".tally[data-item={item}] .item")
-        box = self.page.locator("#frame").bounding_box()
+        box = self.page.locator(on).bounding_box()
         self.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
     def submit(self) -> None:
@@ -252,3 +257,48 @@ def test_a_server_that_is_killed_in_mid_read_loses_nothing_that_was_saved(browse
         raj.page.reload()
         raj.ready()
         assert raj.page.inner_text(".tally[data-item=gnb] .total") == "6"
+
+
+@pytest.mark.skipif(not VIEWER_SCRIPT.is_file(), reason="needs the viewer, which an install fetches with npm")
+def test_a_whole_slide_is_read_in_the_viewer_with_mouse_and_keys_alone(browser, tmp_path):
+    write_whole_slides(tmp_path)
+    with serving(with_accounts(tmp_path)) as (_, address):
+        lead = Seat(browser, address, "lena")
+        lead.go("/studies/new")
+        lead.page.fill("#name", "Whole slides")
+        lead.page.check("input[name=shows][value=whole]")
+        lead.page.check("input[name=show] >> nth=0")
+        lead.page.check("input[name=show] >> nth=3")
+        lead.page.uncheck("input[name=glass]")
+        lead.page.click("text=Make the study")
+        lead.page.click("text=Start the study")
+        lead.page.wait_for_selector("text=running")
+
+        raj = Seat(browser, address, "raj")
+        raj.page.emulate_media(reduced_motion="reduce")  # the view is there at once
+        assert raj.begin()
+        raj.saved()  # that it was looked at
+        raj.mark("gnb", 0.5, 0.5, "#pane")
+        raj.mark("pus", 0.6, 0.6, "#pane")
+        total = raj.page.locator("#count-gnb")
+        raj.page.focus(".view")
+        for key in ("+", "+", "ArrowRight", "4", "Enter"):  # the fourth that is counted
+            raj.page.keyboard.press(key)
+        sync_api.expect(total).to_have_value("2")
+        raj.saved()
+        raj.page.keyboard.press("u")
+        sync_api.expect(total).to_have_value("1")
+        raj.page.check("#in-part")
+        raj.page.fill("#fields", "5")
+        raj.page.press("#fields", "Tab")
+        raj.saved()
+        raj.looks_right("whole-reading")
+        assert raj.page.locator("#pane .scale-words").inner_text().endswith("µm")
+        raj.page.click("text=Pause")
+        raj.page.click("button:text('Go on')")
+        raj.ready()
+        sync_api.expect(total).to_have_value("1")
+        assert raj.page.is_checked("#in-part")
+        assert raj.page.input_value("#fields") == "5"
+        raj.submit()
+        assert raj.wrong == []

@@ -201,6 +201,8 @@ class SheetRow(Base):
         frames: numbers of the fields that are shown, in order.
         field_area_mm2: true area of one of them; None where that is not known here.
         um_per_px: of a frame as it is shown.
+        canvas: `sheets.whole.Canvas` as JSON values, where the whole slide is shown as one field; None for single
+            fields and for glass.
         phase: of `reading_state.Phase`.
         since: when that began.
         seconds: for which it was open before.
@@ -223,6 +225,7 @@ class SheetRow(Base):
     frames: Mapped[list[int]] = mapped_column(JSON)
     field_area_mm2: Mapped[float | None]
     um_per_px: Mapped[float | None]
+    canvas: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     phase: Mapped[str] = mapped_column(String(10))
     since: Mapped[datetime.datetime | None]
     seconds: Mapped[float]

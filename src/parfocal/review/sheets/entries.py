@@ -72,7 +72,7 @@ class Interpretable(_Entry):
 
 
 class Eyepiece(_Entry):
-    """In how many fields of what size was counted, where there is no image."""
+    """In how many fields of what size was counted: where there is no image, or in a part of a whole slide."""
 
     what: Literal["eyepiece"]
     fields: Annotated[int, Field(ge=1, le=_MOST)]
@@ -86,7 +86,15 @@ class Eyepiece(_Entry):
         return area.area_mm2
 
 
-Entry = Annotated[Mark | Unmark | Typed | Answered | Looked | Interpretable | Eyepiece, Field(discriminator="what")]
+class Everywhere(_Entry):
+    """It was counted on all of a whole slide, after all."""
+
+    what: Literal["everywhere"]
+
+
+Entry = Annotated[
+    Mark | Unmark | Typed | Answered | Looked | Interpretable | Eyepiece | Everywhere, Field(discriminator="what")
+]
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
 
@@ -100,7 +108,7 @@ class Contents:
         answers: by item.
         looked: frames that were shown.
         interpretable: whether the reader can tell.
-        eyepiece: where there is no image and the reader said so.
+        eyepiece: where the reader said so; None for all of what is shown.
     """
 
     marks: Mapping[str, Mark] = field(default_factory=dict)
@@ -140,16 +148,19 @@ def contents_of(entries: Iterable[tuple[str, dict[str, Any]]]) -> Contents:
                 interpretable = told
             case Eyepiece() as told_of:
                 eyepiece = told_of
+            case Everywhere():
+                eyepiece = None
     return Contents(marks, typed, answers, frozenset(looked), interpretable, eyepiece)
 
 
-def check_entry(entry: Entry, form: ReportForm, frames: int) -> None:
+def check_entry(entry: Entry, form: ReportForm, frames: int, *, whole: bool = False) -> None:
     """Whether an entry fits its sheet.
 
     Args:
         entry: to be saved.
         form: of the sheet.
         frames: how many it shows; 0 for a sheet without an image.
+        whole: whether the one that it shows is a whole slide.
 
     Raises:
         InputError: if it does not.
@@ -167,7 +178,9 @@ def check_entry(entry: Entry, form: ReportForm, frames: int) -> None:
             asked = form.item(item)
             if asked.kind == "count" or (asked.kind == "choice" and words and words not in asked.options):
                 raise InputError(f"{item}: {words!r} is no answer to that")
-        case Eyepiece() if frames:
+        case Eyepiece() if frames and not whole:
             raise InputError("the size of the fields is known where there is an image")
+        case Everywhere() if not whole:
+            raise InputError("there is no whole slide to count on")
         case _:
             pass

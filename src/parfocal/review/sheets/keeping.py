@@ -31,6 +31,7 @@ def make_sheet(session: Session, reader: str, form: ReportForm, slide_name: str,
         "frames": [],
         "field_area_mm2": None,
         "um_per_px": None,
+        "canvas": None,
         "amends": "",
         "reason": "",
         **values,
@@ -90,7 +91,7 @@ def enter(session: Session, sheet: SheetRow, key: str, entry: Entry) -> None:
         return
     if sheet.phase != "open":
         raise InputError(f"this is {sheet.phase}: nothing can be entered")
-    check_entry(entry, form_of(sheet), len(sheet.frames))
+    check_entry(entry, form_of(sheet), len(sheet.frames), whole=sheet.canvas is not None)
     if (session.scalar(select(func.count()).where(EntryRow.sheet_id == sheet.id)) or 0) >= _MOST_ENTRIES:
         raise InputError(f"there are {_MOST_ENTRIES} entries, and no more can be kept")
     session.add(EntryRow(sheet_id=sheet.id, key=key, entry=entry.model_dump(mode="json"), at=trail.now()))
@@ -112,7 +113,7 @@ def report_of(sheet: SheetRow, told: Contents, *, final: bool = False) -> Report
     """
     form = form_of(sheet)
     fields, area = len(told.looked) or None, sheet.field_area_mm2
-    if not sheet.frames:
+    if not sheet.frames or (sheet.canvas and told.eyepiece):
         fields, area = (told.eyepiece.fields, told.eyepiece.area_mm2) if told.eyepiece else (None, None)
     counts = {item.key: told.counted(item.key) for item in form.items() if item.kind == "count"}
     if not final:
@@ -142,6 +143,8 @@ def submit(session: Session, sheet: SheetRow) -> Report:
     told = contents(session, sheet.id)
     missing = len(sheet.frames) - len(told.looked)
     if missing and sheet.study_id is not None and told.interpretable:
+        if sheet.canvas:
+            raise InputError("the slide was not looked at yet")
         raise InputError(f"{missing} of {len(sheet.frames)} fields were not looked at yet")
     report = report_of(sheet, told, final=True)
     moment = trail.now()
@@ -182,7 +185,7 @@ def amendment(session: Session, sheet: SheetRow, reader: str, reason: str) -> Sh
     under_way = select(SheetRow.id).where(SheetRow.amends == number, SheetRow.phase != "submitted")
     if session.scalar(under_way) is not None:
         raise InputError(f"report {number} is being amended already")
-    same = ("slide_id", "frames", "field_area_mm2", "um_per_px")
+    same = ("slide_id", "frames", "field_area_mm2", "um_per_px", "canvas")
     values = {name: getattr(sheet, name) for name in same}
     made = make_sheet(session, reader, form_of(sheet), sheet.slide_name, amends=number, reason=reason, **values)
     keep_state(made, state_of(made).begin(trail.now()))

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -53,6 +54,11 @@ class Shelved:
         """The fields folder that it was made of; None where there is none."""
         is_scan = isinstance(self.source, Path) and (self.source / HEADER_FILE).is_file()
         return self.source if is_scan and isinstance(self.source, Path) else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a virtual slide, and not single fields alone."""
+        return self.folder is None or (self.folder / _SLIDE_FILE).is_file()
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,18 @@ class Shelf:
                 magnification=_number(opened, "openslide.objective-power"),
                 version=version,
             )
+
+    def reading(self, slide: Shelved, version: str) -> AbstractContextManager[OpenSlide]:
+        """A slide, open for the length of a block.
+
+        Args:
+            slide: which.
+            version: of its content, from `version_of`.
+
+        Raises:
+            FileError: if it cannot be opened.
+        """
+        return self._open.reading(slide.source, version)
 
     def kept_tile(self, slide_id: str, version: str, level: int, column: int, row: int) -> bytes | None:
         """A tile as JPEG, if it was made before and is still here."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,7 +20,8 @@ from parfocal.review.reading_state import ReadingState, is_complete, next_readin
 from parfocal.review.report_forms import load_form
 from parfocal.review.sheets.frames import FieldFrames, area_mm2, um_per_px
 from parfocal.review.sheets.keeping import keep_state, make_sheet, state_of
-from parfocal.review.studies.catalogue import Sources, fields_of
+from parfocal.review.sheets.whole import Canvas, WholeSlides, canvas_size
+from parfocal.review.studies.catalogue import Sources, extents_of, fields_of
 from parfocal.review.study import StudyDesign, StudyPlan, plan_study
 
 _LONGEST_NAME = 100
@@ -111,31 +114,60 @@ def set_margin(session: Session, study: StudyRow, margin_percent: float, by: str
     study.margin_percent = margin
 
 
-def start(session: Session, study: StudyRow, frames: FieldFrames, by: str, address: str = "") -> None:
+def start(
+    session: Session, study: StudyRow, frames: FieldFrames, wholes: WholeSlides, by: str, address: str = ""
+) -> None:
     """Draw fields, orders and codes, once, and lay out a sheet for every reading.
 
     Raises:
-        InputError: if it has started, a slide is not there, or it has fewer fields than are to be drawn.
+        InputError: if it has started, a slide is not there, it has fewer fields than are to be drawn, or it is to be
+            shown whole and does not say how large it is.
     """
     if study.state != "draft":
         raise InputError("the study has started already")
     design = replace(design_of(study), margin_percent=study.margin_percent)
     _check_readers(session, design.readers)
-    plan = plan_study(design, fields_of(study.sources, frames))
+    shows_whole = design.fields_per_slide is None
+    plan = plan_study(design, {} if shows_whole else fields_of(study.sources, frames))
+    shown = _whole(study.sources, wholes) if shows_whole else _in_fields(study.sources, frames)
     study.design, study.plan, study.fingerprint = design.to_json(), plan.to_json(), design.fingerprint
     study.state, study.started_at = "running", trail.now()
-    _lay_out(session, study, plan, frames)
+    _lay_out(session, study, plan, shown)
     trail.note(session, by, "study started", study.id, address, fingerprint=design.fingerprint, seed=design.seed)
 
 
-def _lay_out(session: Session, study: StudyRow, plan: StudyPlan, frames: FieldFrames) -> None:
-    form = load_form(plan.design.form)
-    headers = {
-        shelved: frames.folder(shelved).header for of_slide in study.sources.values() for shelved in of_slide.values()
+Shown = Mapping[str, dict[str, Any]]
+"""Columns of a sheet that say how large what is shown is, by the id of the shelved slide."""
+
+
+def _in_fields(sources: Sources, frames: FieldFrames) -> Shown:
+    shelved = [one for of_slide in sources.values() for one in of_slide.values()]
+    headers = {one: frames.folder(one).header for one in shelved}
+    return {
+        one: {"field_area_mm2": area_mm2(header), "um_per_px": um_per_px(header)} for one, header in headers.items()
     }
+
+
+def _whole(sources: Sources, wholes: WholeSlides) -> Shown:
+    """Each slide as one field, on canvases of one size."""
+    extents = extents_of(sources, wholes)
+    size = canvas_size(extents.values())
+    return {
+        one: {
+            "frames": [0],
+            "field_area_mm2": extent.area_mm2,
+            "um_per_px": extent.um_per_px,
+            "canvas": Canvas(*size, extent.width, extent.height).to_json(),
+        }
+        for one, extent in extents.items()
+    }
+
+
+def _lay_out(session: Session, study: StudyRow, plan: StudyPlan, shown: Shown) -> None:
+    form = load_form(plan.design.form)
     for one in plan.assignments:
         shelved = study.sources.get(one.case.slide, {}).get(one.case.modality) if one.case.label is None else None
-        header = None if shelved is None else headers[shelved]
+        columns = {"frames": list(one.case.fields), **({} if shelved is None else shown[shelved])}
         make_sheet(
             session,
             one.reader,
@@ -145,9 +177,7 @@ def _lay_out(session: Session, study: StudyRow, plan: StudyPlan, frames: FieldFr
             code=one.code,
             slide_id=shelved,
             label=one.case.label or "",
-            frames=list(one.case.fields),
-            field_area_mm2=None if header is None else area_mm2(header),
-            um_per_px=None if header is None else um_per_px(header),
+            **columns,
         )
 
 

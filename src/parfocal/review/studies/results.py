@@ -37,7 +37,7 @@ class Ruling(StrEnum):
 
 RULING_WORDS = {
     Ruling.NOT_DRAWN: "occurs in a scanned field that was not drawn",
-    Ruling.OVERLOOKED: "occurs in a field that the reader was shown",
+    Ruling.OVERLOOKED: "occurs in what the reader was shown",
     Ruling.NOT_SCANNED: "occurs in no scanned field",
     Ruling.REFERENCE_WRONG: "the reference reading is wrong",
     Ruling.UNDECIDED: "cannot be decided",

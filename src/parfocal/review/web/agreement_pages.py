@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -10,19 +11,22 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
+from parfocal.errors import InputError
 from parfocal.review.accounts import trail
 from parfocal.review.agreement_report import RESAMPLES
 from parfocal.review.agreement_tables import tables, write_csv, write_html
 from parfocal.review.database.tables import RulingRow, SheetRow, StudyRow
 from parfocal.review.forest_plot import draw_forest
+from parfocal.review.sheets.entries import Mark
 from parfocal.review.sheets.frames import readable_fields
 from parfocal.review.sheets.keeping import contents, form_of
+from parfocal.review.sheets.whole import Canvas
 from parfocal.review.studies import results
 from parfocal.review.studies.keeping import design_of
 from parfocal.review.studies.results import RULING_WORDS, Discordance, Ruling
 from parfocal.review.web.guards import Leading, meant
 from parfocal.review.web.pages import render
-from parfocal.review.web.services import WithServices
+from parfocal.review.web.services import Services, WithServices
 from parfocal.review.web.sheet_api import SheetId
 from parfocal.review.web.study_pages import StudyId, found
 from parfocal.review.web.visitors import address_of
@@ -98,12 +102,8 @@ def discordance_page(
         every, one = _discordance(session, study, number)
         sheet = results.sheet_of(session, study, one.comparison.reading)
         marks = contents(session, sheet.id).marks
-    shown = list(sheet.frames)
-    scanned = [] if sheet.slide_id is None else list(readable_fields(services.frames.folder(sheet.slide_id)))
     titles = {item.key: item.title for item in form_of(sheet).items()}
-    marked: dict[int, list[str]] = {}
-    for mark in marks.values():
-        marked.setdefault(shown[mark.frame], []).append(titles[mark.item])
+    looked_at = {"places": _places(sheet, marks, titles)} if sheet.canvas else _fields(services, sheet, marks, titles)
     return render(
         request,
         "discordance.html",
@@ -113,11 +113,41 @@ def discordance_page(
         total=len(every),
         one=one.words,
         sheet=sheet,
-        shown=shown,
-        marked={field: ", ".join(sorted(set(names))) for field, names in marked.items()},
-        others=[field for field in scanned if field not in set(shown)],
-        ruling_words=RULING_WORDS,
+        ruling_words=_rulings(sheet),
+        **looked_at,
     )
+
+
+def _rulings(sheet: SheetRow) -> dict[Ruling, str]:
+    """What a discordance may come from. Of a whole slide nothing was left undrawn."""
+    return {one: words for one, words in RULING_WORDS.items() if not sheet.canvas or one != Ruling.NOT_DRAWN}
+
+
+Marks = Mapping[str, Mark]
+
+
+def _fields(services: Services, sheet: SheetRow, marks: Marks, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Fields that were shown, what was marked on them, and those that were scanned and not drawn; none on glass."""
+    shown = list(sheet.frames)
+    scanned = [] if sheet.slide_id is None else list(readable_fields(services.frames.folder(sheet.slide_id)))
+    marked: dict[int, list[str]] = {}
+    for mark in marks.values():
+        marked.setdefault(shown[mark.frame], []).append(titles[mark.item])
+    return {
+        "shown": shown,
+        "marked": {field: ", ".join(sorted(set(names))) for field, names in marked.items()},
+        "others": [field for field in scanned if field not in set(shown)],
+    }
+
+
+def _places(sheet: SheetRow, marks: Marks, titles: Mapping[str, str]) -> list[tuple[str, int, int]]:
+    """(what, x, y) of the marks on a whole slide, in px of its level 0."""
+    canvas = Canvas.from_json(sheet.canvas or {})
+    left, top = canvas.corner
+    return [
+        (titles[one.item], round(one.x * canvas.width) - left, round(one.y * canvas.height) - top)
+        for one in marks.values()
+    ]
 
 
 @router.post("/studies/{study_id}/discordances/{number}")
@@ -136,6 +166,8 @@ def rule(
         study = found(session.get(StudyRow, study_id))
         every, one = _discordance(session, study, number)
         reading = one.comparison.reading
+        if ruling not in _rulings(results.sheet_of(session, study, reading)):
+            raise InputError("a whole slide was shown: nothing was left that was not drawn")
         of = {"reader": reading.reader, "slide": reading.slide, "modality": reading.modality}
         where = int(field) if field else None
         session.add(

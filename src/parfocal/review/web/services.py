@@ -16,6 +16,7 @@ from parfocal.review.database.tables import Setting
 from parfocal.review.instrument.desk import InstrumentDesk
 from parfocal.review.settings import ServeSettings
 from parfocal.review.sheets.frames import FieldFrames
+from parfocal.review.sheets.whole import WholeSlides
 from parfocal.review.shelf.shelf import Shelf
 from parfocal.review.shelf.stacks import StackShelf
 from parfocal.review.studies.withheld import Withheld
@@ -47,6 +48,11 @@ class Services:
     def frames(self) -> FieldFrames:
         """Single fields of slides, as readers see them."""
         return FieldFrames(self.shelf, int(self.settings.cache_mb * 2**20) // 4)
+
+    @cached_property
+    def wholes(self) -> WholeSlides:
+        """Whole slides, as readers see them."""
+        return WholeSlides(self.shelf, int(self.settings.cache_mb * 2**20) // 4)
 
     @cached_property
     def withheld(self) -> Withheld:

@@ -13,6 +13,7 @@ from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.sheets import keeping
 from parfocal.review.sheets.entries import Contents, Entry, Eyepiece, Mark
 from parfocal.review.sheets.frames import HEIGHT, WIDTH
+from parfocal.review.shelf.opened import TILE_PX
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.refusals import foreign
 from parfocal.review.web.services import WithServices
@@ -47,13 +48,18 @@ class Progress(BaseModel):
 
 
 class SheetInfo(Progress):
-    """All that was entered. Sizes in px of a frame; every sheet's frames have the same."""
+    """All that was entered. Sizes in px of a frame; every sheet's frames have the same.
+
+    A whole slide is one frame: `tiles` is the path of its Deep Zoom tiles, and all of a study have the same size.
+    """
 
     phase: str
     frames: int
     width: int
     height: int
     um_per_px: float | None
+    tiles: str | None
+    tile_px: int | None
     marks: list[KeyedMark]
     typed: list[TypedCount]
     answers: dict[str, str]
@@ -79,9 +85,11 @@ def sheet(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Sheet
         **_progress(row, told).model_dump(),
         phase=row.phase,
         frames=len(row.frames),
-        width=WIDTH,
-        height=HEIGHT,
+        width=row.canvas["width"] if row.canvas else WIDTH,
+        height=row.canvas["height"] if row.canvas else HEIGHT,
         um_per_px=None if row.um_per_px is None else float(f"{row.um_per_px:.3g}"),
+        tiles=f"/sheets/{row.id}/tiles/" if row.canvas else None,
+        tile_px=TILE_PX if row.canvas else None,
         marks=[KeyedMark(key=key, mark=mark) for key, mark in told.marks.items()],
         typed=[TypedCount(item=item, frame=frame, count=count) for (item, frame), count in told.typed.items()],
         answers=dict(told.answers),

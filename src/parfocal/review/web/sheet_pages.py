@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from parfocal.errors import InputError
+from parfocal.errors import FileError, InputError, SettingsError
 from parfocal.review.accounts import trail
 from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.reading_state import ReadingState
 from parfocal.review.sheets import keeping
+from parfocal.review.sheets.whole import Canvas
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
 from parfocal.review.web.refusals import Refused
@@ -20,6 +22,8 @@ from parfocal.review.web.sheet_api import SheetId, check_running, own
 from parfocal.review.web.visitors import Visitor, address_of
 
 router = APIRouter(dependencies=[Depends(meant)], include_in_schema=False)
+
+Place = Annotated[int, Path(ge=0, le=10**6)]
 
 
 @router.get("/sheets/{sheet_id}")
@@ -40,14 +44,54 @@ def _page(
 
 
 @router.get("/sheets/{sheet_id}/frames/{number}.jpg")
-def frame(sheet_id: SheetId, number: int, visitor: Browsing, services: WithServices) -> Response:
+def frame(request: Request, sheet_id: SheetId, number: int, visitor: Browsing, services: WithServices) -> Response:
     """A field; which one it is, is not told, nor by a tag of its content."""
-    with services.database.reading() as session:
-        row = own(session.get(SheetRow, sheet_id), visitor)
-        check_running(session, row)
-    if row.phase != "open" or row.slide_id is None or not 0 <= number < len(row.frames):
+    row, slide_id = _shown(request, sheet_id, visitor, services)
+    if row.canvas or not 0 <= number < len(row.frames):
         raise HTTPException(404, "there is no such field")
-    return Response(services.frames.frame(row.slide_id, row.frames[number]), media_type="image/jpeg")
+    return _picture(lambda: services.frames.frame(slide_id, row.frames[number]))
+
+
+@router.get("/sheets/{sheet_id}/tiles/{level}/{column}_{row}.jpg")
+def tile(
+    request: Request,
+    sheet_id: SheetId,
+    level: Place,
+    column: Place,
+    row: Place,
+    visitor: Browsing,
+    services: WithServices,
+) -> Response:
+    """A Deep Zoom tile of a whole slide; which slide it is, is not told, nor by a tag of its content."""
+    sheet, slide_id = _shown(request, sheet_id, visitor, services)
+    if not sheet.canvas:
+        raise HTTPException(404, "there is no such tile")
+    canvas = Canvas.from_json(sheet.canvas)
+    return _picture(lambda: services.wholes.tile(slide_id, canvas, level, column, row))
+
+
+def _shown(request: Request, sheet_id: str, visitor: Visitor, services: Services) -> tuple[SheetRow, str]:
+    """A sheet whose pictures its reader may see now, and its slide's id; whoever else asks is in the trail."""
+    with services.database.reading() as session:
+        row = session.get(SheetRow, sheet_id)
+        study = None if row is None or row.study_id is None else session.get(StudyRow, row.study_id)
+    is_running = study is None or study.state == "running"
+    if row is not None and row.reader == visitor.name and row.phase == "open" and row.slide_id and is_running:
+        return row, row.slide_id
+    with services.database.writing() as session:
+        needs = "an open reading of one's own"
+        trail.note(session, visitor.name, "refused", request.url.path, address_of(request), needs=needs)
+    raise HTTPException(404, "there is no such picture")
+
+
+def _picture(make: Callable[[], bytes]) -> Response:
+    """A picture; why one cannot be read is not told, as it would tell in which file it lies."""
+    try:
+        return Response(make(), media_type="image/jpeg")
+    except SettingsError as error:
+        raise HTTPException(404, "there is no such picture") from error
+    except FileError as error:
+        raise HTTPException(404, "this picture cannot be read: tell whoever leads the study") from error
 
 
 @router.post("/sheets/{sheet_id}/pause")

@@ -20,7 +20,7 @@ from parfocal.review.database.tables import StudyRow
 from parfocal.review.reading_state import free_from
 from parfocal.review.report_forms import form_names, load_form
 from parfocal.review.studies import keeping
-from parfocal.review.studies.catalogue import candidates, missing_from, modalities_of, sources_of
+from parfocal.review.studies.catalogue import candidates, check_shown, missing_from, modalities_of, sources_of
 from parfocal.review.study import FIELDS_PER_SLIDE, WASH_OUT_DAYS, StudyDesign
 from parfocal.review.web.guards import Browsing, Leading, meant
 from parfocal.review.web.pages import render
@@ -32,6 +32,7 @@ router = APIRouter(dependencies=[Depends(meant)], include_in_schema=False)
 
 StudyId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 GLASS = "glass"
+WHOLE = "whole"
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 _Number = TypeVar("_Number", int, float)
 
@@ -152,6 +153,7 @@ def make_study(request: Request, visitor: Leading, services: WithServices, typed
         chosen = [(one, _word(typed, f"slide-{one}"), _word(typed, f"modality-{one}")) for one in _words(typed, "show")]
         sources = sources_of(chosen)
         design = _design(typed, sources)
+        check_shown(sources, services.shelf, whole=design.fields_per_slide is None)
         with services.database.writing() as session:
             row = keeping.make_study(session, design, sources, visitor.name, address_of(request))
     except InputError as error:
@@ -170,7 +172,7 @@ def _design(typed: FormData, sources: dict[str, dict[str, str]]) -> StudyDesign:
         modalities=(*((GLASS,) if with_glass else ()), *modalities),
         readers=tuple(_words(typed, "reader")),
         reference=GLASS if with_glass else None,
-        fields_per_slide=_number(typed, "fields_per_slide", int),
+        fields_per_slide=None if _word(typed, "shows") == WHOLE else _number(typed, "fields_per_slide", int),
         missing=missing_from(sources),
         repeats=_number(typed, "repeats", int),
         wash_out_days=_number(typed, "wash_out_days", float),
@@ -274,7 +276,9 @@ def start(request: Request, study_id: StudyId, visitor: Leading, services: WithS
         study_id,
         visitor,
         services,
-        lambda session, study: keeping.start(session, study, services.frames, visitor.name, address_of(request)),
+        lambda session, study: keeping.start(
+            session, study, services.frames, services.wholes, visitor.name, address_of(request)
+        ),
     )
 
 

@@ -88,6 +88,11 @@ def modality_of(header: FieldsHeader) -> str:
     return str(header.settings.get(MODALITY) or f"automated-{header.magnification:g}x")
 
 
+def are_loose(header: FieldsHeader) -> bool:
+    """Whether the fields of a folder are such photographs, of which nobody knows where on the slide they lie."""
+    return MODALITY in header.settings
+
+
 def _write(folder: Path, files: Sequence[Path], settings: PhotographSettings, progress: Progress | None) -> None:
     height, width = read_image(files[0]).shape[:2]
     header = _header(settings, (height, width), len(files))

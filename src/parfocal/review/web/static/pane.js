@@ -11,8 +11,9 @@ mark.setAttribute("data-openseadragon-mobile-css", "");
 document.head.append(mark);
 
 export class Pane {
-  static async open(section) {
-    const slide = await ask(`/api/slides/${section.dataset.slide}`);
+  static async open(section) { return Pane.of(section, await ask(`/api/slides/${section.dataset.slide}`)); }
+
+  static async of(section, slide) {
     const pane = new Pane(section, slide);
     await new Promise((done, failed) => {
       pane.viewer.addOnceHandler("open", done);
@@ -124,7 +125,7 @@ export class Pane {
   showScale() {
     const bar = this.section.querySelector(".scale"), line = bar.querySelector(".scale-line");
     const where = this.section.querySelector(".where");
-    where.textContent = `${format(this.magnification * this.scale)}×`;
+    if (where) where.textContent = `${format(this.magnification * this.scale)}×`;
     bar.hidden = !this.slide.pixel_size_um;
     if (bar.hidden) return;
     const um_per_px = this.slide.pixel_size_um / this.scale;

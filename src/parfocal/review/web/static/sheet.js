@@ -10,7 +10,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 const sheet = document.getElementById("sheet");
 const path = `/api/sheets/${sheet.dataset.sheet}`;
-const frames = Number(sheet.dataset.frames);
+const frames = Number(sheet.dataset.frames), is_whole = sheet.dataset.whole !== undefined;
 const told = await ask(path);
 const marks = new Map(told.marks.map(({ key, mark }) => [key, mark]));
 const typed = new Map(told.typed.map(({ item, frame, count }) => [place(item, frame), count]));
@@ -89,10 +89,10 @@ function count() {
     const item = row.dataset.item, input = row.querySelector("input"), least = frames ? marked(item, now) : 0;
     input.min = least;
     if (document.activeElement !== input) input.value = least + (typed.get(place(item, here())) || 0);
-    row.querySelector(".total").textContent = frames ? total(item) : "";
+    row.querySelector(".total").textContent = frames && !is_whole ? total(item) : "";
     row.querySelector(".grade").textContent = grades[item] || "";
   }
-  if (frames) document.getElementById("looked").textContent = `${looked.size} of ${frames} fields looked at`;
+  if (frames) document.getElementById("looked").textContent = is_whole ? "a whole slide" : `${looked.size} of ${frames} fields looked at`;
 }
 
 for (const row of tallies) {
@@ -129,7 +129,61 @@ if (eyepiece) {
   for (const [name, id] of Object.entries(inputs)) if (told.eyepiece) document.getElementById(id).value = told.eyepiece[name];
   const keep = () => enter({ what: "eyepiece", ...read() });
   eyepiece.addEventListener("change", keep);
-  if (!told.eyepiece) keep();
+  if (!told.eyepiece && !is_whole) keep();
+  const in_part = document.getElementById("in-part");
+  if (in_part) {
+    in_part.checked = Boolean(told.eyepiece);
+    eyepiece.hidden = !told.eyepiece;
+    in_part.addEventListener("change", () => {
+      eyepiece.hidden = !in_part.checked;
+      if (in_part.checked) keep(); else enter({ what: "everywhere" });
+    });
+  }
+}
+
+// Marks.
+
+function colour_of(mark) { return getComputedStyle(tallies.find((row) => row.dataset.item === mark.item).querySelector(".dot")).backgroundColor; }
+
+// At shares of a picture that is so large on the screen: a mark there is taken back, else there is one more.
+function put(x, y, [width, height]) {
+  if (!chosen) { say("Choose what you count first.", true); return; }
+  if (x < 0 || x > 1 || y < 0 || y > 1) return;
+  const item = chosen.dataset.item;
+  const near = [...marks].find(([, mark]) => mark.frame === now && mark.item === item
+    && Math.hypot((mark.x - x) * width, (mark.y - y) * height) < NEAR_PX);
+  if (near) { remove(near[0]); return; }
+  const mark = { item, frame: now, x, y };
+  marks.set(enter({ what: "mark", ...mark }), mark);
+  paint();
+  count();
+}
+
+function remove(key) {
+  marks.delete(key);
+  enter({ what: "unmark", mark: key });
+  paint();
+  count();
+}
+
+function undo() { const last = [...marks].filter(([, mark]) => mark.frame === now).pop(); if (last) remove(last[0]); }
+
+function looked_at() {
+  if (looked.has(now)) return;
+  looked.add(now);
+  enter({ what: "looked", frame: now });
+}
+
+// Buttons of the picture, and keys wherever the focus is, but where something is typed or chosen.
+function listen(deeds, keys) {
+  for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => deeds[button.dataset.do]());
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea, .frame-scroll")) return;
+    if (event.key === "Enter" && event.target.matches("button, a, summary")) return;
+    const row = tallies[Number(event.key) - 1], deed = keys[event.key] || (row && (() => choose(row)));
+    if (deed) { deed(); event.preventDefault(); }
+  });
+  if (tallies.length) choose(tallies[0]);
 }
 
 // Fields.
@@ -152,10 +206,7 @@ function show(number) {
 }
 
 function seen() {
-  if (!looked.has(now)) {
-    looked.add(now);
-    enter({ what: "looked", frame: now });
-  }
+  looked_at();
   document.getElementById("strip").children[now].classList.add("looked");
   if (now + 1 < frames) ahead.src = address(now + 1);
   count();
@@ -163,11 +214,11 @@ function seen() {
 }
 
 function paint() {
+  if (is_whole) { whole.redraw(); return; }
   layer.setAttribute("viewBox", `0 0 ${told.width} ${told.height}`);
   const px = told.width / (frame.clientWidth || told.width);
   layer.replaceChildren(...[...marks.values()].filter((mark) => mark.frame === now).flatMap((mark) => {
-    const colour = getComputedStyle(tallies.find((row) => row.dataset.item === mark.item).querySelector(".dot")).backgroundColor;
-    return [["#fff", 5], [colour, 2.5]].map(([stroke, width]) => {
+    return [["#fff", 5], [colour_of(mark), 2.5]].map(([stroke, width]) => {
       const circle = document.createElementNS(SVG, "circle");
       const values = { cx: mark.x * told.width, cy: mark.y * told.height, r: 8 * px, fill: "none", stroke, "stroke-width": width * px };
       for (const [name, value] of Object.entries(values)) circle.setAttribute(name, value);
@@ -187,33 +238,15 @@ function scale() {
 }
 
 function click(event) {
-  if (!chosen) { say("Choose what you count first.", true); return; }
-  const box = frame.getBoundingClientRect(), item = chosen.dataset.item;
-  const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
-  if (x < 0 || x > 1 || y < 0 || y > 1) return;
-  const near = [...marks].find(([, mark]) => mark.frame === now && mark.item === item
-    && Math.hypot((mark.x - x) * box.width, (mark.y - y) * box.height) < NEAR_PX);
-  if (near) remove(near[0]);
-  else {
-    const mark = { item, frame: now, x, y };
-    marks.set(enter({ what: "mark", ...mark }), mark);
-  }
-  paint();
-  count();
+  const box = frame.getBoundingClientRect();
+  put((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, [box.width, box.height]);
 }
 
-function remove(key) {
-  marks.delete(key);
-  enter({ what: "unmark", mark: key });
-  paint();
-  count();
-}
-
-if (frames) {
+if (frames && !is_whole) {
   const deeds = {
     previous: () => show(now - 1),
     next: () => show(now + 1),
-    undo: () => { const last = [...marks].filter(([, mark]) => mark.frame === now).pop(); if (last) remove(last[0]); },
+    undo,
     zoom: () => {
       const large = frame.classList.toggle("large");
       document.querySelector("[data-do=zoom]").setAttribute("aria-pressed", large);
@@ -221,24 +254,29 @@ if (frames) {
       scale();
     },
   };
-  for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => deeds[button.dataset.do]());
   document.getElementById("strip").append(...Array.from({ length: frames }, (_, index) => {
     const button = element("button", { type: "button", textContent: String(index + 1), ariaLabel: `Field ${index + 1}` });
     button.classList.toggle("looked", looked.has(index));
     button.addEventListener("click", () => show(index));
     return button;
   }));
-  const keys = { ArrowLeft: deeds.previous, ArrowRight: deeds.next, u: deeds.undo, z: deeds.zoom };
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea, .frame-scroll")) return;
-    const row = tallies[Number(event.key) - 1], deed = keys[event.key] || (row && (() => choose(row)));
-    if (deed) { deed(); event.preventDefault(); }
-  });
+  listen(deeds, { ArrowLeft: deeds.previous, ArrowRight: deeds.next, u: undo, z: deeds.zoom });
   picture.addEventListener("load", seen);
   frame.addEventListener("click", click);
   addEventListener("resize", () => { paint(); scale(); });
-  if (tallies.length) choose(tallies[0]);
   show(Math.max(0, Array.from({ length: frames }, (_, index) => index).find((index) => !looked.has(index)) ?? 0));
+}
+
+// A whole slide.
+
+let whole = null;
+if (is_whole) {
+  const { Whole } = await import("./whole.js");
+  whole = await Whole.open(told, () => marks.values(), colour_of);
+  listen({ home: () => whole.home(), undo }, { ...whole.keys, u: undo, Enter: () => put(...whole.middle, whole.size) });
+  whole.onClick((x, y) => put(x, y, whole.size));
+  whole.onSeen(looked_at);
+  whole.onFailed(() => say("A part of the slide did not arrive. Reload the page to see it.", true));
 }
 count();
 document.documentElement.dataset.ready = "";
