@@ -193,7 +193,7 @@ class TestWhatIsRefused:
     def test_settings_that_were_changed_in_the_header(self, folder, toml):
         path = folder / "scan.json"
         path.write_text(path.read_text().replace('"arrival_error_um": 0.17', '"arrival_error_um": 0.2'))
-        assert "the settings in its header were changed since" in self.refused(folder, opened(toml))
+        assert "its header, the settings among it, was changed since" in self.refused(folder, opened(toml))
 
     @pytest.mark.slow
     def test_another_slide_that_looks_different_is_seen(self, folder, toml, monkeypatch):

@@ -233,7 +233,7 @@ def _changes(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument, predi
     area_mm = header.settings.get("area_mm", [0, 0])
     settings = {"area_mm": area_mm, **instrument.settings.to_json()}
     if not fields.is_intact:
-        found.append("the settings in its header were changed since")
+        found.append("its header, the settings among it, was changed since")
     elif digest_of(settings) != digest_of(header.settings):
         found.append(f"the setting {_first_difference(header.settings, settings)} is another")
     elif plan != plan_of(instrument, (area_mm[0], area_mm[1])):

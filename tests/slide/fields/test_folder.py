@@ -390,13 +390,20 @@ class TestReopened:
     def test_what_a_scan_that_broke_off_left_half_written_is_removed_and_the_field_can_be_put_again(self, folder):
         path, whole = folder / "fields.jsonl", (folder / "fields.jsonl").read_bytes()
         path.write_bytes(whole[:-5])
-        for name in ("frames/f00003.jpg", "frames/f00004.jpg.part", "slide.ome.tif.part"):
+        for name in ("frames/f00003.jpg.part", "slide.ome.tif.part"):
             (folder / name).write_bytes(b"half")
         with FieldsWriter.reopen(FieldsFolder(folder)) as writer:
             writer.put(record(2), frame(100))
         assert path.read_bytes() == whole
         assert sorted(file.name for file in (folder / "frames").iterdir()) == [f"f{i:05d}.jpg" for i in range(3)]
         assert not list(folder.rglob("*.part"))
+
+    def test_more_than_one_frame_without_a_line_is_a_loss_and_nothing_is_removed(self, folder):
+        path, lines = folder / "fields.jsonl", (folder / "fields.jsonl").read_bytes().splitlines(keepends=True)
+        path.write_bytes(lines[0])
+        with pytest.raises(FileError, match=r"tells of 2 frames \(f00001\.jpg …\).*is lost"):
+            FieldsWriter.reopen(FieldsFolder(folder))
+        assert len(list((folder / "frames").iterdir())) == 3
 
     def test_a_last_line_that_lacks_its_end_only_is_kept(self, folder):
         path, whole = folder / "fields.jsonl", (folder / "fields.jsonl").read_bytes()

@@ -90,6 +90,30 @@ def test_a_changed_line_is_corrupt(folder):
     assert "line 1: damaged" in seen.problems[0]
 
 
+def test_frames_whose_lines_are_lost_are_corrupt(folder):
+    write(folder, lines_of(folder)[:1])
+    seen = verify_fields(folder)
+    assert (seen.fields, seen.verified, seen.corrupt) == (1, 1, len(list((folder / "frames").iterdir())) - 1)
+    assert not seen.is_sound
+
+
+def test_one_frame_without_a_line_is_where_the_scan_broke_off(folder):
+    write(folder, lines_of(folder)[:-1])
+    seen = verify_fields(folder)
+    assert (seen.corrupt, seen.torn) == (0, 1)
+    assert seen.is_sound
+    assert not seen.is_well
+
+
+@pytest.mark.parametrize("change", [{"slide_id": "another"}, {"pixel_size_um": 0.1}, {"rows": 4}])
+def test_a_header_that_was_changed_is_corrupt(folder, change):
+    path = folder / "scan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    seen = verify_fields(folder)
+    assert seen.corrupt == 1
+    assert "scan.json" in seen.problems[0]
+
+
 def test_a_line_that_occurs_twice_is_a_duplicate(folder):
     lines = lines_of(folder)
     write(folder, [*lines, lines[2]])

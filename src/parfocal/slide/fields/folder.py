@@ -22,10 +22,10 @@ from typing import Any, Literal, Self
 import cv2
 import numpy as np
 
-from parfocal.durable import cannot
+from parfocal.durable import PART_SUFFIX, cannot
 from parfocal.errors import FileError
 from parfocal.slide.fields.label import read_label
-from parfocal.slide.fields.layout import HEADER_FILE, JOURNAL_FILE, LABEL_FILE, RECORDS_FILE
+from parfocal.slide.fields.layout import FRAMES_FOLDER, HEADER_FILE, JOURNAL_FILE, LABEL_FILE, RECORDS_FILE, is_own
 from parfocal.slide.fields.records import FieldRecord, Frame, HeaderFile, read_bytes, read_header, read_records
 from parfocal.slide.fields.sealed import is_whole, parsed
 
@@ -150,6 +150,20 @@ class FieldsFolder:
                 note = parsed(line)
                 if note.get("what") in what:
                     yield note
+
+    def untold_frames(self) -> list[Path]:
+        """Frames of which no line tells. What breaks off leaves one at most: a frame is there before its line.
+
+        Raises:
+            FileError: if the folder cannot be read.
+        """
+        told = {record.file for record in self.attempts}
+        try:
+            frames = sorted((self.path / FRAMES_FOLDER).iterdir())
+        except OSError as error:
+            raise cannot("read", self.path / FRAMES_FOLDER, error) from error
+        names = [(path, path.relative_to(self.path)) for path in frames if path.suffix != PART_SUFFIX]
+        return [path for path, name in names if is_own(name) and name.as_posix() not in told]
 
     def damage(self, record: FieldRecord) -> Damage | None:
         """What is wrong with the file of a kept frame: "missing", or "corrupt" against its SHA-256; None if nothing is.

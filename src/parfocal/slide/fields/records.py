@@ -193,7 +193,7 @@ def header_text(header: FieldsHeader) -> str:
     if header.started_at is not None:
         values["started_at"] = header.started_at.isoformat()
     told = {"format": FORMAT, **values, "settings_sha256": digest_of(header.settings)}
-    return json.dumps(told, indent=2, allow_nan=False)
+    return json.dumps(told | {"sha256": digest_of(told)}, indent=2, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class HeaderFile:
     Attributes:
         header: how the fields were taken.
         has_seals: whether the folder's lines bear checksums.
-        is_intact: whether the settings are those that the scan began with.
+        is_intact: whether the settings are those that the scan began with, and all else in it too.
     """
 
     header: FieldsHeader
@@ -214,13 +214,23 @@ class HeaderFile:
 def read_header(path: Path) -> HeaderFile:
     """Read `scan.json`. Raises FileError if it is missing or malformed."""
     values = parsed(read_bytes(path))
+    whole, digest = dict(values), values.pop("sha256", None)  # headers of older versions have none
+    whole.pop("sha256", None)
     version = values.pop("format", None)
     if version not in (FORMAT, FORMAT_WITHOUT_SEALS):
         raise FileError(f"{path}: not the header of a scan ({FORMAT})")
-    digest = values.pop("settings_sha256", None)
+    of_settings = values.pop("settings_sha256", None)
     header = _build(_HEADER, values, str(path))
     has_seals = version == FORMAT
-    return HeaderFile(header, has_seals, not has_seals or digest == digest_of(header.settings))
+    is_intact = _is_digest(of_settings, header.settings) and (digest is None or _is_digest(digest, whole))
+    return HeaderFile(header, has_seals, not has_seals or is_intact)
+
+
+def _is_digest(digest: object, values: dict[str, Any]) -> bool:
+    try:
+        return digest == digest_of(values)
+    except (ValueError, RecursionError):  # a number that JSON has not: never written by us
+        return False
 
 
 @dataclass(frozen=True)

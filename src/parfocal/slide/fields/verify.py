@@ -25,9 +25,10 @@ class Verified:
         fields: fields that a record tells of.
         verified: those whose records are sound and whose frames, of every attempt, are byte for byte what was written.
         missing: frames that a record tells of and that are not there.
-        corrupt: frames, lines and headers that are not what was written.
+        corrupt: frames, lines and headers that are not what was written, and frames whose lines are lost.
         duplicates: records that tell of an attempt that an earlier record told of.
-        torn: 1 where the last line was being written when everything stopped; its field is taken again by a resume.
+        torn: 1 where the last line, or its frame, was being written when everything stopped; its field is taken again
+            by a resume.
         complete: whether the scan took every field that it wanted, and its slide and report were made.
         problems: the first of what is wrong, in words.
     """
@@ -84,13 +85,15 @@ class _Verification:
 
     def run(self, progress: OnFrame | None) -> Verified:
         if not self._read.is_intact:
-            self._found("corrupt", f"{HEADER_FILE}: the settings are not those that the scan began with")
+            self._found("corrupt", f"{HEADER_FILE}: is not as the scan wrote it")
         torn, records = self._records()
+        damaged_lines = self._counts["corrupt"]
         folder = FieldsFolder.of_records(self._path, self._read, records)
         for done, record in enumerate(records, 1):
             self._look_at(folder, record)
             if progress:
                 progress("frames", done, len(records))
+        torn = max(torn, self._look_for_lost_lines(folder, damaged_lines))
         self._look_at_journal()
         fields = {record.index for record in records}
         return Verified(
@@ -141,6 +144,14 @@ class _Verification:
             return
         if damage is not None:
             self._found(damage, f"{record.file}: {damage}", record.index)
+
+    def _look_for_lost_lines(self, folder: FieldsFolder, damaged_lines: int) -> int:
+        """Frames without a line, beside those of damaged lines: 1 where there is one, as where a scan broke off."""
+        untold = folder.untold_frames()
+        if len(untold) > damaged_lines + 1:
+            for frame in untold:
+                self._found("corrupt", f"{frame.name}: no line of {RECORDS_FILE} tells of it")
+        return min(max(len(untold) - damaged_lines, 0), 1)
 
     def _look_at_journal(self) -> None:
         """Lines of the journal are counted, but for its end, which may be torn."""

@@ -249,15 +249,20 @@ def _append_to(path: Path) -> BinaryIO:
 
 
 def _remove_what_is_torn(folder: FieldsFolder) -> None:
-    """Cut off torn ends, and remove part files and frames whose line was never written."""
-    told = {record.file for record in folder.attempts}
+    """Cut off torn ends, and remove part files and the frame whose line was never written."""
+    untold = folder.untold_frames()
+    if len(untold) > 1:
+        raise FileError(
+            f"{folder.path}: no line of {RECORDS_FILE} tells of {len(untold)} frames ({untold[0].name} …), a scan that "
+            f"breaks off leaves one at most: the end of {RECORDS_FILE} is lost. Nothing was removed: put a copy of it "
+            "back, or move the frames away to have them taken again"
+        )
     try:
         for name, has_seals in ((RECORDS_FILE, folder.has_seals), (JOURNAL_FILE, True)):
             if (folder.path / name).exists():
                 _cut(folder.path / name, has_seals)
-        for path in (*folder.path.glob("*" + PART_SUFFIX), *(folder.path / FRAMES_FOLDER).iterdir()):
-            relative = path.relative_to(folder.path)
-            if path.is_file() and is_own(relative) and relative.as_posix() not in told:
+        for path in (*folder.path.rglob("*" + PART_SUFFIX), *untold):
+            if path.is_file() and is_own(path.relative_to(folder.path)):
                 path.unlink()
     except OSError as error:
         raise cannot("write", folder.path, error) from error
