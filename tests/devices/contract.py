@@ -1,13 +1,19 @@
 """What every device promises, whichever instrument it belongs to.
 
 A test module subclasses these and gives the fixtures; positions are such that the device can hold them exactly.
+What a device cannot show it declares: `cannot = {"what": "why"}`; the test is then skipped, and says why.
 """
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from parfocal.devices.base import Camera, Clock, Lamp, XYStage, ZStage
-from parfocal.errors import InstrumentError, LimitError
+from parfocal.errors import InstrumentError, LimitError, SettingsError
 
 
 class CameraContract:
@@ -42,6 +48,92 @@ class FreshFramesContract:
         elsewhere()
         first, second = camera.snap().astype(int), camera.snap().astype(int)
         assert np.mean(np.abs(first - second)) < 0.5 * np.mean(np.abs(first - before))
+
+
+class ExposureContract:
+    """Fixtures: `camera_at(exposure_ms)`, which opens the camera, and `exposures_ms`: (short, long, far too long)."""
+
+    cannot: ClassVar[dict[str, str]] = {}
+
+    @pytest.fixture(autouse=True)
+    def _declared(self):
+        declared(self.cannot, "exposure")
+
+    def test_a_longer_exposure_is_brighter(self, camera_at, exposures_ms):
+        short_ms, long_ms, _ = exposures_ms
+        assert camera_at(short_ms).snap().mean() < 0.8 * camera_at(long_ms).snap().mean()
+
+    def test_one_that_the_camera_does_not_have_is_refused(self, camera_at, exposures_ms):
+        with pytest.raises((InstrumentError, SettingsError), match="xposure"):
+            camera_at(exposures_ms[2])
+
+
+@dataclass
+class Connection:
+    """A device, and what can be done to its connection.
+
+    Attributes:
+        open: opens it; returns what lets go of it, what asks it for something, and what tells where its stages stand.
+        fall_silent: from here on it takes orders and answers nothing; None if it is declared that this cannot be shown.
+        timeout_s: how long it may be silent until it is given up.
+    """
+
+    open: Callable[[], tuple[Callable[[], None], Callable[[], Any], Callable[[], Any]]]
+    fall_silent: Callable[[], None] | None = None
+    timeout_s: float = 0.0
+
+
+class ConnectionContract:
+    """Fixture: `connection`. May be declared: "silence", "disconnected", "place"."""
+
+    cannot: ClassVar[dict[str, str]] = {}
+
+    def test_one_that_does_not_answer_is_given_up(self, connection):
+        declared(self.cannot, "silence")
+        let_go, ask, _ = connection.open()
+        ask()
+        connection.fall_silent()
+        began_s = time.monotonic()
+        with pytest.raises(InstrumentError):
+            ask()
+        assert time.monotonic() - began_s < 10 * connection.timeout_s + 2
+        let_go()
+
+    def test_one_that_was_let_go_of_is_not_used_any_more(self, connection):
+        declared(self.cannot, "disconnected")
+        let_go, ask, _ = connection.open()
+        ask()
+        let_go()
+        with pytest.raises(InstrumentError):
+            ask()
+
+    def test_one_that_is_opened_again_works_and_says_that_it_stands_where_it_stood(self, connection):
+        let_go, ask, place = connection.open()
+        ask()
+        before = place()
+        let_go()
+        let_go, ask, place = connection.open()
+        if "place" not in self.cannot:
+            assert place() == pytest.approx(before)
+        ask()
+        let_go()
+
+
+def declared(cannot: dict[str, str], what: str) -> None:
+    """Skip what a device is declared not to be able to show."""
+    if what in cannot:
+        pytest.skip(cannot[what])
+
+
+class SettledContract:
+    """Fixtures: `z`, `z_places`, whose moves last, and `stands_um()`: where the specimen really is."""
+
+    def test_a_move_has_ended_and_settled_when_it_returns(self, z, z_places, stands_um):
+        for place_um in z_places:
+            z.move_to(place_um)
+            at_once_um = stands_um()
+            time.sleep(0.02)
+            assert at_once_um == stands_um() == pytest.approx(place_um, abs=0.1)
 
 
 class XYContract:

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from contract import CameraContract, FreshFramesContract
+from contract import CameraContract, Connection, ConnectionContract, ExposureContract, FreshFramesContract
 
 from parfocal.devices.driver import Asked
 from parfocal.devices.genicam import DRIVER, GenicamSettings
@@ -29,6 +30,23 @@ class ProducerError(Exception):
 class Node:
     def __init__(self, value=None):
         self.value = value
+
+
+class ExposureTime:
+    """In µs, of a camera that has 10 µs to 1 s."""
+
+    def __init__(self):
+        self._value = 4000.0
+
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, us):
+        if not 10 <= us <= 1e6:
+            raise CameraError(f"ExposureTime: {us:g} is out of range")
+        self._value = us
 
 
 class Camera:
@@ -53,6 +71,7 @@ class Camera:
 
     def destroy(self):
         self.log.append("destroy")
+        self.remote_device = None
 
     @contextmanager
     def fetch(self, *, timeout):
@@ -127,6 +146,37 @@ class TestGenicamCamera(CameraContract, FreshFramesContract):
     @pytest.fixture
     def elsewhere(self, camera):
         return lambda: setattr(self.stand_in, "scene", 200)
+
+
+class TestExposure(ExposureContract):
+    @pytest.fixture
+    def camera_at(self, opened, camera):
+        camera.nodes.ExposureTime = ExposureTime()
+
+        def open_at(exposure_ms):
+            devices = opened(exposure_ms=exposure_ms)
+            camera.scene = min(255, round(camera.nodes.ExposureTime.value / 100))
+            return devices.camera
+
+        return open_at
+
+    @pytest.fixture
+    def exposures_ms(self):
+        return 5.0, 20.0, 90_000.0
+
+
+class TestConnection(ConnectionContract):
+    cannot: ClassVar = {"place": "a camera stands nowhere"}
+
+    @pytest.fixture
+    def connection(self, opened, camera):
+        def open_it():
+            camera.is_late = False
+            camera.remote_device = SimpleNamespace(node_map=camera.nodes)
+            devices = opened()
+            return devices.close, devices.camera.snap, tuple
+
+        return Connection(open_it, lambda: setattr(camera, "is_late", True), 5.0)
 
 
 def test_exposures_are_fixed_and_triggered_by_software(opened, camera):

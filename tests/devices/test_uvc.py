@@ -2,11 +2,12 @@
 
 import threading
 import time
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
-from contract import CameraContract, FreshFramesContract
+from contract import CameraContract, Connection, ConnectionContract, ExposureContract, FreshFramesContract
 
 from parfocal.devices import uvc
 from parfocal.devices.driver import Asked
@@ -59,7 +60,7 @@ class Queue:
         return True
 
     def release(self):
-        self.released = True
+        self.released = self.unplugged = True  # a capture that was released gives no frame
 
 
 class TestCaptureCamera(CameraContract, FreshFramesContract):
@@ -74,6 +75,50 @@ class TestCaptureCamera(CameraContract, FreshFramesContract):
     @pytest.fixture
     def elsewhere(self, queue):
         return lambda: setattr(queue, "scene", 200)
+
+
+class Exposing(Queue):
+    """Bright by its exposure, of which it has 0.1 to 50 ms: it cuts off what it is told beyond, as many do."""
+
+    def set(self, name, value):
+        return super().set(name, min(max(value, 1.0), 500.0) if name == cv2.CAP_PROP_EXPOSURE else value)
+
+    def grab(self):
+        self.scene = self.properties[cv2.CAP_PROP_EXPOSURE] / 2
+        return super().grab()
+
+
+class TestExposure(ExposureContract):
+    @pytest.fixture
+    def camera_at(self):
+        def open_at(exposure_ms):
+            queue = Exposing(held=0)
+            hold_fixed(queue, UvcSettings(exposure_ms=exposure_ms))
+            return CaptureCamera(queue, "/dev/video0", 0.5, stale_frames=0)
+
+        return open_at
+
+    @pytest.fixture
+    def exposures_ms(self):
+        return 10.0, 40.0, 900.0
+
+
+class TestConnection(ConnectionContract):
+    cannot: ClassVar = {
+        "silence": "OpenCV gives a frame up by itself after 10 s, then as for one that was unplugged",
+        "place": "a camera stands nowhere",
+    }
+
+    @pytest.fixture
+    def connection(self, video0):
+        path, queue = video0
+
+        def open_it():
+            queue.unplugged = False
+            devices = opened(path)
+            return devices.close, devices.camera.snap, tuple
+
+        return Connection(open_it)
 
 
 class TestVideoFile(CameraContract):

@@ -1,10 +1,21 @@
 """Micro-Manager's own demonstration devices, by the driver, with no Micro-Manager installed."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from contract import CameraContract, LampContract, XYContract, ZContract
+from contract import (
+    CameraContract,
+    Connection,
+    ConnectionContract,
+    ExposureContract,
+    FreshFramesContract,
+    LampContract,
+    SettledContract,
+    XYContract,
+    ZContract,
+)
 
 from parfocal.devices.driver import Asked, driver_named
 from parfocal.devices.micromanager import session
@@ -36,6 +47,79 @@ class TestCamera(CameraContract):
     @pytest.fixture
     def camera(self, all_of_it):
         return all_of_it.camera
+
+
+WAVES = {"PixelType": "8bit", "Mode": "Artificial Waves"}
+
+
+class TestExposure(ExposureContract):
+    @pytest.fixture
+    def camera_at(self):
+        opening = []
+
+        def open_at(exposure_ms):
+            opening.append(opened("camera", exposure_ms=exposure_ms, properties={"Camera": WAVES}))
+            return opening[-1].camera
+
+        yield open_at
+        for devices in opening:
+            devices.close()
+
+    @pytest.fixture
+    def exposures_ms(self):
+        return 10.0, 50.0, 1e6
+
+
+class TestFreshness(FreshFramesContract):
+    """Its picture follows no stage; it follows the exposure, which only a frame that began after the change shows."""
+
+    @pytest.fixture
+    def devices(self):
+        devices = opened("camera", "z", exposure_ms=5.0, properties={"Camera": WAVES})
+        yield devices
+        devices.close()
+
+    @pytest.fixture
+    def camera(self, devices):
+        return devices.camera
+
+    @pytest.fixture
+    def elsewhere(self, devices):
+        def change():
+            devices.z.move_to(devices.z.position_um + 5.0)
+            devices.camera._session.setExposure(100.0)
+
+        return change
+
+
+class TestConnection(ConnectionContract):
+    cannot: ClassVar = {
+        "silence": "the demonstration devices always answer; what hangs is given up after timeout_s by the core",
+        "place": "a demonstration stage begins at 0 whenever it is loaded",
+    }
+
+    @pytest.fixture
+    def connection(self):
+        def open_it():
+            devices = opened("z")
+            return devices.close, lambda: devices.z.move_to(10.0), lambda: devices.z.position_um
+
+        return Connection(open_it)
+
+
+class TestSettled(SettledContract):
+    @pytest.fixture
+    def z(self, all_of_it):
+        return all_of_it.z
+
+    @pytest.fixture
+    def z_places(self):
+        return [40.0, -10.0]
+
+    @pytest.fixture
+    def stands_um(self, all_of_it):
+        session = all_of_it.z._session
+        return lambda: float("nan") if session.deviceBusy("Z") else session.getPosition("Z")
 
 
 class TestXYStage(XYContract):

@@ -1,12 +1,24 @@
 """An OpenFlexure microscope keeps every contract, over both versions of its API, emulated on the loopback interface."""
 
 import math
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from contract import CameraContract, LampContract, XYContract, ZContract
+from contract import (
+    CameraContract,
+    Connection,
+    ConnectionContract,
+    ExposureContract,
+    FreshFramesContract,
+    LampContract,
+    SettledContract,
+    XYContract,
+    ZContract,
+)
 
 from emulated import LIMITS, asked
 from parfocal.config import Instrument, open_microscope
@@ -63,10 +75,62 @@ def opened(request, switched_on):
         devices.close()
 
 
-class TestCamera(CameraContract):
+class TestCamera(CameraContract, FreshFramesContract):
     @pytest.fixture
     def camera(self, opened):
         return opened.camera
+
+    @pytest.fixture
+    def elsewhere(self, opened):
+        return lambda: opened.xy.move_to(opened.xy.position_um[0] + 200.0, 200.0)
+
+
+class TestExposure(ExposureContract):
+    cannot: ClassVar = {"exposure": "the API of an OpenFlexure server is not used to set it: docs/openflexure.md"}
+
+    @pytest.fixture
+    def camera_at(self):
+        pass
+
+    @pytest.fixture
+    def exposures_ms(self):
+        pass
+
+
+class TestConnection(ConnectionContract):
+    @pytest.fixture(params=["v2", "v3"])
+    def connection(self, request, switched_on, monkeypatch):
+        with switched_on(request.param) as emulated:
+            goals, hangs = iter(range(10, 100, 10)), threading.Event()
+
+            def opened():
+                devices = emulated.open(["xy", "z"], timeout_s=0.2)
+                return devices.close, lambda: devices.z.move_to(float(next(goals))), lambda: devices.z.position_um
+
+            def fall_silent():
+                monkeypatch.setattr(emulated.state, "move", lambda *_, **__: hangs.wait(3))
+
+            yield Connection(opened, fall_silent, 0.2)
+            hangs.set()
+
+
+class TestSettled(SettledContract):
+    @pytest.fixture
+    def emulated(self, switched_on):
+        with switched_on("v3", haste=5.0) as emulated:
+            yield emulated
+
+    @pytest.fixture
+    def z(self, emulated):
+        return emulated.open(["z"]).z
+
+    @pytest.fixture
+    def z_places(self):
+        return [40.0, -10.0]
+
+    @pytest.fixture
+    def stands_um(self, emulated):
+        return lambda: emulated.stand.place_um[2]
 
 
 class TestXY(XYContract):

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from contract import LampContract, XYContract, ZContract
+from contract import Connection, ConnectionContract, LampContract, SettledContract, XYContract, ZContract
 from pydantic import ValidationError
 
 from emulated import LIMITS, board
@@ -51,6 +51,40 @@ class TestLamp(LampContract):
             devices = emulated.open()
             yield devices.lamp
             devices.close()
+
+
+class TestSettled(SettledContract):
+    @pytest.fixture(params=["grbl", "marlin", "sangaboard"])
+    def emulated(self, request, small_toml):
+        with board(request.param, small_toml(), haste=5.0) as emulated:
+            yield emulated
+
+    @pytest.fixture
+    def z(self, emulated):
+        devices = emulated.open(["z"])
+        yield devices.z
+        devices.close()
+
+    @pytest.fixture
+    def z_places(self):
+        return [40.0, -10.0]
+
+    @pytest.fixture
+    def stands_um(self, emulated):
+        return lambda: emulated.stand.place_um[2]
+
+
+class TestConnection(ConnectionContract):
+    @pytest.fixture(params=["grbl", "marlin", "sangaboard"])
+    def connection(self, request, small_toml):
+        with board(request.param, small_toml()) as emulated:
+            goals = iter(range(10, 100, 10))
+
+            def opened():
+                devices = emulated.open(["xy", "z"])
+                return devices.close, lambda: devices.z.move_to(float(next(goals))), lambda: devices.z.position_um
+
+            yield Connection(opened, lambda: setattr(emulated.firmware, "receive", lambda _: None), 0.15)
 
 
 def test_limits_are_whole_steps_within_what_was_set(small_toml):

@@ -3,10 +3,12 @@
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from threading import Event
+from time import sleep
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from contract import CameraContract
+from contract import CameraContract, Connection, ConnectionContract, ExposureContract, FreshFramesContract
 
 from emulated import asked
 from parfocal.config import open_microscope
@@ -33,7 +35,7 @@ def stand(small_toml):
     return Stand(microscope)
 
 
-class TestUrlCamera(CameraContract):
+class TestUrlCamera(CameraContract, FreshFramesContract):
     @pytest.fixture(params=list(ADDRESSES))
     def camera(self, request, stand):
         gives = "mjpeg" if request.param == "mjpeg" else "snapshot"
@@ -41,6 +43,43 @@ class TestUrlCamera(CameraContract):
             devices = opened(server.url + ADDRESSES[request.param], gives=gives)
             yield devices.camera
             devices.close()
+
+    @pytest.fixture
+    def elsewhere(self, stand):
+        x_um, y_um, z_um = stand.place_um
+        return lambda: stand.start((x_um + 200.0, y_um + 200.0, z_um), 0.0)
+
+
+class TestExposure(ExposureContract):
+    cannot: ClassVar = {"exposure": "it is set in the camera's own program: docs/serial-boards.md"}
+
+    @pytest.fixture
+    def camera_at(self):
+        pass
+
+    @pytest.fixture
+    def exposures_ms(self):
+        pass
+
+
+class TestConnection(ConnectionContract):
+    cannot: ClassVar = {"place": "a camera stands nowhere"}
+
+    @pytest.fixture(params=list(ADDRESSES))
+    def connection(self, request, stand, monkeypatch):
+        gives, hangs = "mjpeg" if request.param == "mjpeg" else "snapshot", Event()
+        with web_camera(stand) as server:
+
+            def opened_camera():
+                devices = opened(server.url + ADDRESSES[request.param], gives=gives, timeout_s=0.4)
+                return devices.close, devices.camera.snap, tuple
+
+            def fall_silent():
+                monkeypatch.setattr(stand.microscope.camera, "snap", lambda: hangs.wait(3))
+                sleep(0.1)  # a picture may still be under way
+
+            yield Connection(opened_camera, fall_silent, 0.4)
+            hangs.set()
 
 
 @contextmanager

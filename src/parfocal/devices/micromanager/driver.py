@@ -14,12 +14,14 @@ from parfocal.devices.micromanager.lamps import PropertyLampOfCore, ShutterOfCor
 from parfocal.devices.micromanager.session import as_text, close_session, open_session, speaking
 from parfocal.devices.micromanager.settings import MicroManagerSettings
 from parfocal.devices.micromanager.stages import Arrival, XYStageOfCore, ZStageOfCore
-from parfocal.errors import SettingsError
+from parfocal.errors import InstrumentError, SettingsError
 
 if TYPE_CHECKING:
     from pymmcore_plus import CMMCorePlus
 
 
+_EXPOSURE_WITHIN = 0.1
+"""Share by which a camera may round its exposure."""
 _FOUND = "a configuration of Micro-Manager (add xy_limits_um and z_limits_um: it knows no limits)"
 
 
@@ -36,8 +38,7 @@ def devices_of(session: CMMCorePlus, settings: MicroManagerSettings, asked: Aske
         label = _label(session, "camera", settings.camera, session.getCameraDevice())
         camera = CameraOfCore(session, label, asked.pixel_size_um, settings.bayer)
         if settings.exposure_ms is not None:
-            with speaking(label):
-                session.setExposure(label, settings.exposure_ms)
+            _expose(session, label, settings.exposure_ms)
     if "xy" in roles:
         label = _label(session, "xy", settings.xy, session.getXYStageDevice())
         if settings.xy_limits_um is None:
@@ -51,6 +52,17 @@ def devices_of(session: CMMCorePlus, settings: MicroManagerSettings, asked: Aske
     if "lamp" in roles:
         lamp = _lamp(session, settings)
     return Devices(camera, xy, z, lamp, close=lamp.off if lamp else lambda: None)
+
+
+def _expose(session: CMMCorePlus, label: str, exposure_ms: float) -> None:
+    """Set the exposure; adapters pass over one that the camera does not have, without a word."""
+    with speaking(label):
+        session.setExposure(label, exposure_ms)
+        has_ms = float(session.getExposure(label))
+    if abs(has_ms - exposure_ms) > _EXPOSURE_WITHIN * exposure_ms:
+        raise InstrumentError(
+            f"Micro-Manager, {label}: does not take an exposure of {exposure_ms:g} ms, it has {has_ms:g} ms"
+        )
 
 
 def _lamp(session: CMMCorePlus, settings: MicroManagerSettings) -> Lamp:

@@ -98,6 +98,8 @@ class Connection:
 
     def _request(self, method: str, path: str, values: Mapping[str, Any] | None) -> BaseHTTPResponse:
         url = urljoin(self._url, path)
+        if self._is_closed:
+            raise InstrumentError(f"{self.name} was let go of: open it again")
         try:
             return self._connections.request(method, url, json=values, headers=self._headers)
         except HTTPError as error:

@@ -40,7 +40,7 @@ class SerialLine:
     def __init__(self, port: str, baud: int) -> None:
         self.port = port
         self._buffer = b""
-        self.is_gone = False
+        self.is_gone = self._is_closed = False
         try:
             self._serial = serial.Serial(port, baud, timeout=0.05, write_timeout=2.0, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
@@ -74,12 +74,13 @@ class SerialLine:
 
     def close(self) -> None:
         """Let go of the port; may be called twice."""
+        self._is_closed = self.is_gone = True
         self._serial.close()
 
     def _waiting(self) -> bool:
         try:
             return bool(self._serial.in_waiting)
-        except (serial.SerialException, OSError) as error:
+        except (serial.SerialException, OSError, TypeError) as error:  # TypeError: closed by another thread
             raise self._gone() from error
 
     def _receive(self, timeout_s: float) -> None:
@@ -97,6 +98,8 @@ class SerialLine:
 
     def _gone(self) -> DisconnectedError:
         self.is_gone = True
+        if self._is_closed:
+            return DisconnectedError(f"serial port {self.port} was let go of: open it again")
         return DisconnectedError(f"serial port {self.port} is gone: was the board unplugged or switched off?")
 
 

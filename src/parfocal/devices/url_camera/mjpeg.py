@@ -67,6 +67,8 @@ class StreamCamera:
 
     def snap(self) -> Frame:
         """A frame exposed after the call, uint8 (Y, X, 3). Raises InstrumentError if none comes."""
+        if self._is_closing:
+            raise InstrumentError(f"{self._name} was let go of: open it again")
         if not self._thread.is_alive():  # broken off since: try once more
             self._failure = None
             self._thread = self._start()

@@ -90,9 +90,12 @@ class PictureUrl:
         self._url = url
         self._headers = credentials(url)
         self._connections = connections(timeout_s)
+        self._is_closed = False
 
     def fetch(self) -> bytes:
-        """The picture file. Raises InstrumentError if none comes."""
+        """The picture file. Raises InstrumentError if none comes, or it was let go of."""
+        if self._is_closed:
+            raise InstrumentError(f"{self.name} was let go of: open it again")
         try:
             response = self._connections.request("GET", self._url, headers=self._headers)
         except HTTPError as error:
@@ -107,4 +110,5 @@ class PictureUrl:
 
     def close(self) -> None:
         """Let go of the connection."""
+        self._is_closed = True
         self._connections.clear()
