@@ -3,6 +3,8 @@
 import io
 import re
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 from reviewing import Server
@@ -96,6 +98,62 @@ def test_a_slide_of_the_study_is_nowhere_else(study):
             assert raj.get(f"/api/slides/{slide_id}{path}").status_code == 404
         assert raj.post(f"/slides/{slide_id}/report", data={"form": "gram", "fields": "1"}).status_code == 404
     assert len(study.lead.get("/api/slides").json()) == len(SLIDES) * len(MODALITIES)
+
+
+@pytest.fixture
+def reported(tmp_path):
+    """(study, slide, draft, signed report, draft of an amendment) of raj before the start; an export lies there."""
+    write_slides(tmp_path)
+    export = tmp_path / "doe-0.tif"
+    cv2.imwrite(str(export), np.full((64, 64, 3), 200, np.uint8))
+    server = Server(ServeSettings(str(tmp_path), f"sqlite:///{tmp_path / 'review.sqlite'}"))
+    study = Study(server, start=False, show=[one.id for one in server.services.shelf.slides() if "." not in one.place])
+    raj, slide = study.readers["raj"], next(one for one in server.services.shelf.slides() if "scan" in one.place).id
+    assert len(raj.get("/api/slides").json()) == len(SLIDES) * len(MODALITIES) + 1
+
+    def draft():
+        answer = raj.post(f"/slides/{slide}/report", data={"form": "gram", "fields": "2"})
+        return answer.headers["location"].rpartition("/")[2]
+
+    signed = draft()
+    study.enter("raj", signed, what="looked", frame=0)
+    number = raj.post(f"/sheets/{signed}/submit").headers["location"].rpartition("/")[2]
+    amended = raj.post(f"/reports/{number}/amend", data={"reason": "again"}).headers["location"].rpartition("/")[2]
+    open_draft = draft()
+    return study, slide, open_draft, number, amended
+
+
+def test_reports_and_drafts_from_before_the_start_show_no_slide_until_the_study_is_closed(reported):
+    study, slide, draft, number, amended = reported
+    raj = study.readers["raj"]
+    pages = [f"/reports/{number}", f"/reports/{number}/1.json", f"/reports/{number}/1.pdf"]
+    pages += [f"{before}/{one}" for one in (draft, amended) for before in ("/sheets", "/api/sheets")]
+    pages += [f"/sheets/{one}/frames/0.jpg" for one in (draft, amended)]
+    assert [raj.get(path).status_code for path in pages] == [200] * len(pages)
+    study.send("start")
+    assert [raj.get(path).status_code for path in pages] == [404] * len(pages)
+    assert raj.post(f"/reports/{number}/amend", data={"reason": "to look"}).status_code == 404
+    for path in (f"/sheets/{draft}/submit", f"/sheets/{draft}/pause", f"/sheets/{draft}/continue"):
+        assert raj.post(path).status_code == 404
+    body = {"key": new_key(), "entry": {"what": "looked", "frame": 0}}
+    assert raj.post(f"/api/sheets/{draft}/entries", json=body).status_code == 404
+    listed = raj.get("/reports").text
+    assert not [told for told in (slide, draft, number, amended) if told in listed]
+    assert study.lead.get(f"/reports/{number}").status_code == 200
+    study.send("close", broken_off="yes")
+    assert [raj.get(path).status_code for path in pages] == [200] * len(pages)
+    assert number in raj.get("/reports").text
+
+
+def test_no_other_image_of_the_glass_is_shown_to_a_reader_while_the_study_runs(reported):
+    study, *_ = reported
+    study.send("start")
+    raj = study.readers["raj"]
+    assert raj.get("/api/slides").json() == []
+    assert "in your <a" in raj.get("/").text
+    export = next(one for one in study.server.services.shelf.slides() if one.place == "doe-0.tif").id
+    assert raj.get(f"/slides/{export}").status_code == 404
+    assert study.lead.get(f"/slides/{export}").status_code == 200
 
 
 def test_slides_are_there_again_for_who_reads_no_study(study):

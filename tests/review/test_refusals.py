@@ -110,7 +110,7 @@ def test_a_sheet_study_report_slide_or_drawing_of_somebody_else(study, written, 
         (eve, "eve", "POST", f"{study.path}/next", "study of somebody else"),
         (raj, "raj", "GET", f"{report}/1.pdf", "report of somebody else"),
         (eve, "eve", "DELETE", f"/api/annotations/{drawn.json()['id']}", "annotation of somebody else"),
-        (raj, "raj", "GET", f"/slides/{slide}", "slide of a running study"),
+        (raj, "raj", "GET", f"/slides/{slide}", "slide outside a running study of theirs"),
     ):
         assert browser.request(method, path).status_code == 404, path
         assert written() == [(who, method, path, what)]

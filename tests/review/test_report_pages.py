@@ -12,6 +12,7 @@ from studying import new_key
 from parfocal.review.accounts.roles import Role
 from parfocal.review.database.tables import ReportRow, SheetRow
 from parfocal.review.report import check_history, report_from_json
+from parfocal.review.sheets import keeping
 
 
 @pytest.fixture
@@ -127,6 +128,24 @@ def test_counts_at_an_eyepiece_need_the_number_and_size_of_the_fields(raj, slide
     report = raj.get(f"/reports/{sign(raj, sheet_id)}/1.json").json()
     (pus,) = (one for one in report["findings"] if one["key"] == "pus")
     assert (pus["mean"], pus["grade"]) == (3.0, "2+")
+
+
+@pytest.mark.parametrize("size", [{"magnification": 0.05}, {"field_number_mm": 0.05}])
+def test_an_eyepiece_that_no_report_takes_is_refused_and_not_kept(raj, slide_id, size):
+    sheet_id = begin(raj, slide_id, fields="0")
+    entry = {"what": "eyepiece", "fields": 10, "magnification": 100, "field_number_mm": 20, **size}
+    answer = raj.post(f"/api/sheets/{sheet_id}/entries", json={"key": new_key(), "entry": entry})
+    assert answer.status_code == 422
+    assert raj.get(f"/api/sheets/{sheet_id}").json()["eyepiece"] is None
+
+
+def test_an_entry_that_cannot_be_shown_again_is_not_kept(raj, slide_id, monkeypatch):
+    sheet_id = begin(raj, slide_id)
+    with monkeypatch.context() as broken:
+        broken.setattr(keeping, "report_of", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            enter(raj, sheet_id, what="looked", frame=0)
+    assert raj.get(f"/api/sheets/{sheet_id}").json()["frames_looked_at"] == []
 
 
 def test_other_forms_are_definitions_not_code(raj, slide_id):

@@ -76,8 +76,8 @@ class Eyepiece(_Entry):
 
     what: Literal["eyepiece"]
     fields: Annotated[int, Field(ge=1, le=_MOST)]
-    magnification: Annotated[float, Field(gt=0, le=1000)]
-    field_number_mm: Annotated[float, Field(gt=0, le=100)]
+    magnification: Annotated[float, Field(ge=0.1, le=1000)]
+    field_number_mm: Annotated[float, Field(ge=0.1, le=100)]
 
     @property
     def area_mm2(self) -> float:

@@ -1,4 +1,4 @@
-"""Slides that a reader must not look at elsewhere while a study of theirs runs: what they are would be told there."""
+"""Readers of a running study look at nothing outside it: another image of the same glass would tell what it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from threading import Lock
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import SheetRow, StudyRow
@@ -14,8 +15,19 @@ _KNOWN_FOR_S = 5.0
 _MOST_KNOWN = 1000
 
 
+def is_reading(session: Session, reader: str) -> bool:
+    """Whether somebody is a reader of a study that runs."""
+    query = (
+        select(SheetRow.id)
+        .join(StudyRow, StudyRow.id == SheetRow.study_id)
+        .where(SheetRow.reader == reader, StudyRow.state == "running")
+        .limit(1)
+    )
+    return session.scalar(query) is not None
+
+
 class Withheld:
-    """Remembers for a few seconds which slides are withheld from whom.
+    """Remembers for a few seconds from whom all slides are withheld.
 
     Args:
         database: of the studies.
@@ -23,27 +35,21 @@ class Withheld:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, tuple[float, frozenset[str]]] = {}
+        self._known: dict[str, tuple[float, bool]] = {}
         self._lock = Lock()
 
-    def remembered(self, reader: str) -> frozenset[str] | None:
-        """Ids of the slides, if they were looked up just now; asks no database."""
+    def remembered(self, reader: str) -> bool | None:
+        """Whether they are withheld from a reader, if that was looked up just now; asks no database."""
         with self._lock:
             known = self._known.get(reader)
         return known[1] if known and time.monotonic() - known[0] < _KNOWN_FOR_S else None
 
-    def of(self, reader: str) -> frozenset[str]:
-        """Ids of the slides in running studies of a reader."""
+    def applies_to(self, reader: str) -> bool:
+        """Whether they are withheld from a reader."""
         known = self.remembered(reader)
         if known is None:
-            query = (
-                select(SheetRow.slide_id)
-                .join(StudyRow, StudyRow.id == SheetRow.study_id)
-                .where(SheetRow.reader == reader, StudyRow.state == "running", SheetRow.slide_id.is_not(None))
-                .distinct()
-            )
             with self._database.reading() as session:
-                known = frozenset(slide for slide in session.scalars(query) if slide is not None)
+                known = is_reading(session, reader)
             with self._lock:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()

@@ -22,7 +22,7 @@ from parfocal.review.report_pdf import pdf_bytes
 from parfocal.review.sheets import keeping
 from parfocal.review.sheets.frames import area_mm2, readable_fields, um_per_px
 from parfocal.review.study import FIELDS_PER_SLIDE, draw_fields
-from parfocal.review.web.blinding import NOT_WITHHELD
+from parfocal.review.web.blinding import NOT_WITHHELD, check_unblinded, is_blinded
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
 from parfocal.review.web.refusals import foreign
@@ -55,9 +55,10 @@ def reports_page(request: Request, visitor: Browsing, services: WithServices) ->
         SheetRow.study_id.is_(None), SheetRow.reader == visitor.name, SheetRow.phase != "submitted"
     )
     with services.database.reading() as session:
-        rows = [(report, sheet) for report, sheet in session.execute(query)]
-        own = list(session.scalars(drafts.order_by(SheetRow.since.desc())))
-    return render(request, "reports.html", visitor, reports=rows, drafts=own)
+        blinded = is_blinded(session, visitor)
+        rows = [] if blinded else [(report, sheet) for report, sheet in session.execute(query)]
+        own = [] if blinded else list(session.scalars(drafts.order_by(SheetRow.since.desc())))
+    return render(request, "reports.html", visitor, reports=rows, drafts=own, blinded=blinded)
 
 
 @router.get("/slides/{slide_id}/report")
@@ -182,6 +183,7 @@ def _seen(session: Session, number: str, visitor: Visitor) -> tuple[Sequence[Rep
         raise HTTPException(404, "there is no such report")
     if not may_see:
         raise foreign("report")
+    check_unblinded(session, visitor, "report")
     return keeping.versions(session, number), sheet
 
 

@@ -14,6 +14,7 @@ from parfocal.review.sheets import keeping
 from parfocal.review.sheets.entries import Contents, Entry, Eyepiece, Mark
 from parfocal.review.sheets.frames import HEIGHT, WIDTH
 from parfocal.review.shelf.opened import TILE_PX
+from parfocal.review.web.blinding import check_unblinded
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.refusals import foreign
 from parfocal.review.web.services import WithServices
@@ -79,7 +80,7 @@ class NewEntry(BaseModel):
 def sheet(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> SheetInfo:
     """One's own sheet."""
     with services.database.reading() as session:
-        row = own(session.get(SheetRow, sheet_id), visitor)
+        row = own(session, session.get(SheetRow, sheet_id), visitor)
         told = keeping.contents(session, row.id)
     return SheetInfo(
         **_progress(row, told).model_dump(),
@@ -103,20 +104,21 @@ def sheet(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Sheet
 def enter(sheet_id: SheetId, new: NewEntry, visitor: Browsing, services: WithServices) -> Progress:
     """Save an entry. It is on disk when this answers."""
     with services.database.writing() as session:
-        row = own(keeping.locked_sheet(session, sheet_id), visitor)
+        row = own(session, keeping.locked_sheet(session, sheet_id), visitor)
         check_running(session, row)
         keeping.enter(session, row, new.key, new.entry)
         session.flush()
-        told = keeping.contents(session, row.id)
-    return _progress(row, told)
+        return _progress(row, keeping.contents(session, row.id))  # nothing is kept that cannot be shown again
 
 
-def own(row: SheetRow | None, visitor: Visitor) -> SheetRow:
-    """A sheet that is this visitor's and was begun; any other is not there."""
+def own(session: Session, row: SheetRow | None, visitor: Visitor) -> SheetRow:
+    """A sheet that is this visitor's and was begun; others are not there, nor drafts of reports while a study runs."""
     if row is not None and row.reader != visitor.name:
         raise foreign("sheet")
     if row is None or row.phase == "waiting":
         raise HTTPException(404, "there is no such sheet")
+    if row.study_id is None:
+        check_unblinded(session, visitor, "sheet")
     return row
 
 

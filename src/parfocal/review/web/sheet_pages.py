@@ -14,6 +14,7 @@ from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.reading_state import ReadingState
 from parfocal.review.sheets import keeping
 from parfocal.review.sheets.whole import Canvas
+from parfocal.review.web.blinding import is_blinded
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
 from parfocal.review.web.refusals import Refused
@@ -36,7 +37,7 @@ def _page(
     request: Request, sheet_id: str, visitor: Visitor, services: Services, problem: str = "", status: int = 200
 ) -> HTMLResponse:
     with services.database.reading() as session:
-        row = own(session.get(SheetRow, sheet_id), visitor)
+        row = own(session, session.get(SheetRow, sheet_id), visitor)
         study = None if row.study_id is None else session.get(StudyRow, row.study_id)
     template = "sheet.html" if row.phase == "open" else "sheet_resting.html"
     values = {"sheet": row, "study": study, "form": keeping.form_of(row), "problem": problem}
@@ -75,8 +76,8 @@ def _shown(request: Request, sheet_id: str, visitor: Visitor, services: Services
     with services.database.reading() as session:
         row = session.get(SheetRow, sheet_id)
         study = None if row is None or row.study_id is None else session.get(StudyRow, row.study_id)
-    is_running = study is None or study.state == "running"
-    if row is not None and row.reader == visitor.name and row.phase == "open" and row.slide_id and is_running:
+        is_shown = not is_blinded(session, visitor) if study is None else study.state == "running"
+    if row is not None and row.reader == visitor.name and row.phase == "open" and row.slide_id and is_shown:
         return row, row.slide_id
     with services.database.writing() as session:
         needs = "an open reading of one's own"
@@ -113,7 +114,7 @@ def submit(request: Request, sheet_id: SheetId, visitor: Browsing, services: Wit
     """Sign a sheet: from now on it is final."""
     try:
         with services.database.writing() as session:
-            row = own(keeping.locked_sheet(session, sheet_id), visitor)
+            row = own(session, keeping.locked_sheet(session, sheet_id), visitor)
             check_running(session, row)
             if row.phase == "submitted":
                 raise Refused(422, "this was submitted before, and is final", "sent once more after it was submitted")
@@ -129,6 +130,6 @@ def submit(request: Request, sheet_id: SheetId, visitor: Browsing, services: Wit
 
 def _change(sheet_id: str, visitor: Visitor, services: Services, step: Callable[[ReadingState], ReadingState]) -> None:
     with services.database.writing() as session:
-        row = own(keeping.locked_sheet(session, sheet_id), visitor)
+        row = own(session, keeping.locked_sheet(session, sheet_id), visitor)
         check_running(session, row)
         keeping.keep_state(row, step(keeping.state_of(row)))

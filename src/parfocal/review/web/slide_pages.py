@@ -42,7 +42,8 @@ class Card:
 def gallery(request: Request, visitor: Browsing, services: WithServices) -> HTMLResponse:
     """All slides."""
     cards = [_card(services.shelf, slide, visitor) for slide in visible(services, visitor)]
-    return render(request, "gallery.html", visitor, cards=cards)
+    blinded = not visitor.may(Right.IDENTIFY) and services.withheld.applies_to(visitor.name)
+    return render(request, "gallery.html", visitor, cards=cards, blinded=blinded)
 
 
 @router.get("/slides/{slide_id}")
