@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from postgres import new_database, running
 from reviewing import OPENED, SECRET_NAME, Server, write_scan
 
 from parfocal.review.accounts import passwords
+from parfocal.review.database.connection import Database
 from parfocal.review.settings import ServeSettings
 from parfocal.slide.stitch import stitch
 
@@ -46,18 +48,46 @@ def postgres() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    """A database of the newest schema that holds nothing; to be copied."""
+    path = tmp_path_factory.mktemp("template") / "review.sqlite"
+    Database(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres) -> str:
+    """The same, by its URL."""
+    url = new_database(postgres)
+    Database(url).close()
+    return url
+
+
 @pytest.fixture
-def sqlite_url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path / 'review.sqlite'}"
+def sqlite_url(sqlite_template, tmp_path) -> str:
+    """A database of the newest schema that holds nothing."""
+    path = tmp_path / "review.sqlite"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database_url(request) -> str:
-    """An empty database of either kind; PostgreSQL in the slow tests."""
+    """A database of either kind, of the newest schema, that holds nothing; PostgreSQL in the slow tests."""
+    if request.param == "postgresql":
+        pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
+        return new_database(request.getfixturevalue("postgres"), like=request.getfixturevalue("postgres_template"))
+    return str(request.getfixturevalue("sqlite_url"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def empty_url(request, tmp_path) -> str:
+    """A database of either kind without any table."""
     if request.param == "postgresql":
         pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
         return new_database(request.getfixturevalue("postgres"))
-    return str(request.getfixturevalue("sqlite_url"))
+    return f"sqlite:///{tmp_path / 'empty.sqlite'}"
 
 
 @pytest.fixture

@@ -60,11 +60,12 @@ def call(user: str | None, folder: Path, *words: object) -> None:
     )  # fmt: skip
 
 
-def new_database(server_url: str) -> str:
-    """The URL of an empty database."""
+def new_database(server_url: str, like: str = "") -> str:
+    """The URL of an empty database, or of a copy of the one at another URL, to which nobody is connected."""
     import psycopg
 
     name = f"d{uuid.uuid4().hex}"
     with psycopg.connect(server_url.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        template = f" TEMPLATE {like.rpartition('/')[2]}" if like else ""
+        connection.execute(f"CREATE DATABASE {name}{template}")
     return f"{server_url}/{name}"

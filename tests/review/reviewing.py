@@ -109,3 +109,10 @@ def token_on(page: str) -> str:
 def post(browser: TestClient, page: str, path: str, **fields: str):
     """Send the form that stands on a page."""
     return browser.post(path, data={"form_token": token_on(browser.get(page).text), **fields})
+
+
+def routes_of(router):
+    """All routes, those of included routers too."""
+    for route in router.routes:
+        included = getattr(route, "original_router", None)
+        yield from (route,) if included is None else routes_of(included)

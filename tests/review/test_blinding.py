@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from reviewing import Server
+from reviewing import Server, routes_of
 from sqlalchemy import select
 from studying import MODALITIES, READERS, SECRETS, SLIDES, Study, new_key, write_slides
 
@@ -39,13 +39,6 @@ def slide_ids(study):
 def sheets(study, reader):
     with study.server.services.database.reading() as session:
         return list(session.scalars(select(SheetRow).where(SheetRow.reader == reader)))
-
-
-def routes_of(router):
-    """All routes, those of included routers too."""
-    for route in router.routes:
-        included = getattr(route, "original_router", None)
-        yield from (route,) if included is None else routes_of(included)
 
 
 def everything(study, browser):

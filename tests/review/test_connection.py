@@ -24,13 +24,15 @@ def database(database_url):
     opened.close()
 
 
-def test_the_steps_lead_to_the_schema_of_the_models(database):
+def test_the_steps_lead_to_the_schema_of_the_models(empty_url):
+    database = Database(empty_url)
     with database.reading() as session:
         assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
+    database.close()
 
 
-def test_a_database_of_an_older_schema_is_upgraded_and_keeps_what_it_holds(database_url):
-    engine = create_engine(database_url)
+def test_a_database_of_an_older_schema_is_upgraded_and_keeps_what_it_holds(empty_url):
+    engine = create_engine(empty_url)
     upgrade(engine, "0001")
     with engine.begin() as connection:
         connection.execute(
@@ -40,7 +42,7 @@ def test_a_database_of_an_older_schema_is_upgraded_and_keeps_what_it_holds(datab
             )
         )
     engine.dispose()
-    database = Database(database_url)
+    database = Database(empty_url)
     with database.writing() as session:
         session.add(SlideRow(id="0123456789ab", place="a", added_at=now()))
     with database.reading() as session:
@@ -48,8 +50,8 @@ def test_a_database_of_an_older_schema_is_upgraded_and_keeps_what_it_holds(datab
     database.close()
 
 
-def test_a_database_from_before_studies_is_upgraded_and_keeps_slides_and_trail(database_url):
-    engine = create_engine(database_url)
+def test_a_database_from_before_studies_is_upgraded_and_keeps_slides_and_trail(empty_url):
+    engine = create_engine(empty_url)
     upgrade(engine, "0002")
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO slides VALUES ('0123456789ab', 'a', '2026-01-02 03:04:05')"))
@@ -60,7 +62,7 @@ def test_a_database_from_before_studies_is_upgraded_and_keeps_slides_and_trail(d
             )
         )
     engine.dispose()
-    database = Database(database_url)
+    database = Database(empty_url)
     with database.writing() as session:
         session.add(make_sheet(session, "raj", load_form("gram"), "slide", slide_id="0123456789ab"))
     with database.reading() as session:
