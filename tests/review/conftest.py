@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from argon2 import PasswordHasher
+from fastapi.testclient import TestClient
 from postgres import new_database, running
 from reviewing import OPENED, SECRET_NAME, Server, write_scan
 
@@ -17,11 +19,24 @@ from parfocal.review.database.connection import Database
 from parfocal.review.settings import ServeSettings
 from parfocal.slide.stitch import stitch
 
+_CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+_NOBODY = _CHEAP.hash("of nobody")
+
 
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch):
     """Hashes that take a millisecond."""
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "_HASHER", _CHEAP)
+    monkeypatch.setattr(passwords, "_NOBODY", _NOBODY)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_event_loop() -> Iterator[None]:
+    """For the requests of all tests: a loop and its threads for each request would cost more than the answer."""
+    with start_blocking_portal() as portal:
+        TestClient.portal = portal
+        yield
+        TestClient.portal = None
 
 
 @pytest.fixture(autouse=True)
