@@ -37,6 +37,10 @@ class StageStuckError(InstrumentError):
     """The stage was told to move and the picture did not change."""
 
 
+class LostStepsError(InstrumentError):
+    """The x-y stage does not stand where it says."""
+
+
 class DeviceTimeoutError(InstrumentError):
     """A device did not answer in its time."""
 

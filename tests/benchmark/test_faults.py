@@ -38,6 +38,7 @@ def test_it_has_the_keys_that_others_rely_on():
         ({"verdicts": 1}, {}, "other verdicts"),
         ({"error_px": 1.1}, {}, "misplaced"),
         ({}, {"out_of_limits": 1}, "out of limits"),
+        ({}, {"outcome": "unnoticed"}, "unnoticed"),
         ({}, {"outcome": "traceback"}, "traceback"),
     ],
 )

@@ -43,7 +43,7 @@ class FaultReport:
         values = self.to_json()
         promised = (
             "lost", "duplicated", "lamp_left_on", "out_of_limits", "not_gone_on_with", "other_verdicts", "misplaced",
-            "traceback",
+            "unnoticed", "traceback",
         )  # fmt: skip
         return [name.replace("_", " ") for name in promised if values[name]]
 

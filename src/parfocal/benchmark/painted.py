@@ -53,19 +53,20 @@ class PaintedScan:
     predictor: PaintedPredictor
 
 
-def painted_scan(side_mm: float, seed: int = 0, lamp_file: Path | None = None) -> PaintedScan:
+def painted_scan(side_mm: float, seed: int = 0, lamp_file: Path | None = None, *, homes: bool = False) -> PaintedScan:
     """An instrument over a painted slide, and a plan of a square in its middle.
 
     Args:
         side_mm: of the square.
         seed: of the stages' errors and the noise; the slide is always the same.
         lamp_file: where its lamp keeps its state; None to keep it in memory.
+        homes: whether its stages can find their zero again.
     """
     simulated = SimulatedSettings(
         name="painted",
         camera=CameraSettings(frame_shape=FRAME_SHAPE, pixel_size_um=PIXEL_UM),
-        xy=XYSettings(backlash_um=_XY_BACKLASH_UM, screw_um=0.0),
-        z=ZSettings(),
+        xy=XYSettings(backlash_um=_XY_BACKLASH_UM, screw_um=0.0, homes=homes),
+        z=ZSettings(homes=homes),
         lamp_file=lamp_file,
     )
     microscope, truth = simulated_microscope(PaintedSlide(), Sensor(), simulated, surface_um, seed)

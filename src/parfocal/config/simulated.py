@@ -60,8 +60,14 @@ def simulated_instrument(file: InstrumentFile, specimen: str, seed: int) -> tupl
             backlash_um=world.xy_backlash_um,
             screw_um=world.xy_screw_um,
             error_um=world.xy_error_um,
+            homes=world.stages_home,
         ),
-        z=ZSettings(backlash_um=world.z_backlash_um, error_um=world.z_error_um, screw_um=world.z_screw_um),
+        z=ZSettings(
+            backlash_um=world.z_backlash_um,
+            error_um=world.z_error_um,
+            screw_um=world.z_screw_um,
+            homes=world.stages_home,
+        ),
         lamp_file=world.lamp_file,
     )
     optics = SlideOptics(_specimen(specimen, file.camera.pixel_size_um, seed, relief), illumination)

@@ -104,6 +104,7 @@ class _Simulated(_Table):
     tilt_um_per_mm: tuple[float, float] | None = None
     stage_limits_um: tuple[_Range, _Range] = ((-12_500.0, 12_500.0), (-12_500.0, 12_500.0))
     lamp_file: Path | None = None
+    stages_home: bool = False
 
 
 class DeviceTable(BaseModel):

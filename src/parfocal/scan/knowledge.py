@@ -13,6 +13,7 @@ from parfocal.focus.field import Eyes, Shot
 from parfocal.focus.kept import Judgement, KeptFrames
 from parfocal.focus.result import FocusResult
 from parfocal.focus.surface import Expectation, FocusSurface
+from parfocal.scan.lost_steps import StepWatch
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
 from parfocal.scan.tissue import TissueMap
@@ -66,6 +67,7 @@ class SlideKnowledge:
             microscope.depth_of_field_um,
             settings.arrival_error_um,
         )
+        self.steps = StepWatch(plan, microscope.camera.frame_shape, pixel_um)
         self.last_um = 0.0
         self.doubt_ahead = False
         self.verdicts: dict[int, str] = {}

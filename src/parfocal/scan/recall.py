@@ -12,6 +12,7 @@ from parfocal.focus.field import Shot
 from parfocal.focus.result import FocusResult
 from parfocal.focus.surface import Expectation
 from parfocal.scan.knowledge import SlideKnowledge
+from parfocal.scan.lost_steps import suspects_of, without_suspects
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.records import FieldRecord
@@ -36,12 +37,12 @@ def learn_again(
         on_record: called with how many records are learnt, of how many.
 
     Returns:
-        Fields whose kept frame is missing or damaged.
+        Fields whose kept frame is missing or damaged, or that were taken after steps were lost.
     """
-    planned = {field.index: field for field in plan}
+    planned, suspects = {field.index: field for field in plan}, suspects_of(folder)
     latest = {record.index: record for record in folder.records}
     lost: list[int] = []
-    _begin(knowledge, folder, planned)
+    _begin(knowledge, without_suspects(folder, suspects), planned)
     for done, record in enumerate(folder.attempts, 1):
         frame: Frame | None = None
         if latest[record.index] is record:
@@ -49,6 +50,10 @@ def learn_again(
                 frame = folder.frame(record)
             else:
                 lost.append(record.index)
+        if (record.index, record.attempt) in suspects:  # it shows another place than it says
+            knowledge.attempts[record.index] = record.attempt
+            lost += [record.index] if latest[record.index] is record and record.index not in lost else []
+            continue
         _learn(knowledge, planned[record.index], record, frame, is_checked)
         if on_record:
             on_record(done, len(folder.attempts))
@@ -77,6 +82,8 @@ def _learn(
     asked = None
     if frame is not None and record.verdict == "focused" and record.focus.get("asked"):
         asked = knowledge.ask(planned, Shot(frame, record.stage_z_um), expected)
+    if frame is not None and record.verdict == "focused":
+        knowledge.steps.remember(planned, frame, record.stage_z_um)
     focus = knowledge.learn(planned, max(attempt, record.attempt), expected, result, asked, now_s)
     if focus is not None and frame is not None and is_checked:
         knowledge.judge(planned, result, focus, now_s)

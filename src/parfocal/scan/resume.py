@@ -12,11 +12,13 @@ from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import SweepResult
 from parfocal.scan.journal import Beat, journalled, no_beat
+from parfocal.scan.lost_steps import suspects_of, without_suspects
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import OnField, ScanSummary, sweep_from_json
+from parfocal.scan.regain import Regaining
 from parfocal.scan.run import ScanRun
-from parfocal.scan.scanner import BORDER_SPARE, finish, take_all, told_apart
+from parfocal.scan.scanner import BORDER_SPARE, Taking, told_apart, written
 from parfocal.scan.settings import ScanSettings
 from parfocal.scan.whereabouts import find_again, shifted
 from parfocal.slide.fields.folder import FieldsFolder
@@ -84,15 +86,17 @@ def resume_fields(
         with told_apart(lambda: f"while {done} of {len(plan)} fields were looked through", writer):
             with lamp_lit(microscope.lamp):
                 noted = journalled(microscope, writer, beat)
-                where = find_again(noted, settings, eyes, folder, same_slide=same_slide)
-            run = ScanRun(shifted(microscope, where, settings.limits), settings, eyes, plan, truth, writer, beat)
+                sound = without_suspects(folder, suspects_of(folder))
+                where = find_again(noted, settings, eyes, sound, same_slide=same_slide)
+            moved = shifted(microscope, where, settings.limits)
+            run = ScanRun(moved, settings, eyes, plan, truth, writer, beat)
             run.recall(folder, on_record)
         run.go_on_from(folder, where.sightings, where.images)
         writer.note("resumed", fields=done, homed=homed, lost_frames=list(run.lost), **where.to_json())
-        with told_apart(lambda: f"after {run.fields_done} of {len(plan)} fields", writer), lamp_lit(microscope.lamp):
-            sweep = _first_sweep(folder) or run.find_focus()
-            take_all(run, run.fields(), microscope, writer, on_field, switch, beat)
-            return finish(run.summary(sweep), writer)
+        regaining = Regaining(moved, settings, eyes, plan, truth, writer, beat, lambda: written(writer))
+        taking = Taking(run, regaining, microscope, writer, on_field, switch, beat, len(plan))
+        with told_apart(taking.how_far, writer), lamp_lit(microscope.lamp):
+            return taking.to_the_end(_first_sweep(folder) or run.find_focus())
 
 
 def _first_sweep(folder: FieldsFolder) -> SweepResult | None:

@@ -9,7 +9,7 @@ from parfocal.devices.approach import GuardedZ
 from parfocal.devices.base import Frame, Truth
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.sideways import CompensatedXY
-from parfocal.errors import BudgetError, InstrumentError, LimitError
+from parfocal.errors import BudgetError, InstrumentError, LimitError, LostStepsError
 from parfocal.focus.controller import within_budget
 from parfocal.focus.decision import FLOOR_FACTOR, FocusSettings
 from parfocal.focus.field import Eyes, Field, Shot
@@ -22,6 +22,7 @@ from parfocal.focus.unfocused import Unfocused
 from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.journal import Beat, Journal, NoJournal, journalled, no_beat
 from parfocal.scan.knowledge import Asked, SlideKnowledge
+from parfocal.scan.lost_steps import NOTE, Doubt, Offset, Sight, note_of
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.progress import ScanProgress, ScanSummary
 from parfocal.scan.recall import learn_again
@@ -73,9 +74,12 @@ class ScanRun:
         self._z = GuardedZ(self._microscope.z, microscope.clock, self._policy.approach, settings.limits)
         self.knowledge = SlideKnowledge(microscope, settings, eyes, plan, self._policy.follows)
         self._think: Callable[[], None] | None = None
+        self._doubt: Doubt | None = None
         self._wanted = len(plan)
         self.lost: tuple[int, ...] = ()
-        """Fields of an earlier run whose frame is missing or damaged: they are taken first."""
+        """Fields of an earlier run whose frame is missing, damaged or of another place: they are taken first."""
+        self.loss: Doubt | None = None
+        """Why the run was given up, where the stage lost steps."""
         self.images = 0
 
     @property
@@ -209,13 +213,13 @@ class ScanRun:
                     yield self._take(planned, is_sparse=True)
         for planned in self.knowledge.tissue.remaining():
             yield self._take(planned)
-        self._think_now()
+        self._end_round()
         if self._policy.is_checked:
             self.knowledge.hear_all()
             for _ in range(_RESCANS):
                 for planned in [field for field in self.knowledge.doubtful() if field.index not in self.rescanned]:
                     yield self._take(planned)
-                self._think_now()
+                self._end_round()
                 self.knowledge.hear_all()
 
     def again(self, indices: Sequence[int]) -> Iterator[tuple[FieldRecord, Frame]]:
@@ -223,7 +227,7 @@ class ScanRun:
         for planned in self._plan:
             if planned.index in indices:
                 yield self._take(planned)
-        self._think_now()
+        self._end_round()
         self.knowledge.hear_all()
 
     def _make_policy(self, focus: FocusSettings) -> FieldPolicy:
@@ -270,8 +274,7 @@ class ScanRun:
         self.images += result.images
         last = asked[-1] if asked else None
         focus = self.knowledge.learn(planned, attempt, visit.expected, result, last, self.now_s)
-        if focus is not None and self._policy.is_checked:
-            self._think = lambda: self._judge(planned, result, focus)
+        self._think = lambda: self._think_about(planned, result, focus if self._policy.is_checked else None)
         return self._record(planned, visit, result, attempt, last), result.frame
 
     def _visit(self, planned: PlannedField, asked: list[Asked], again: bool, is_sparse: bool) -> Visit:
@@ -292,6 +295,9 @@ class ScanRun:
         field = Field(self._microscope, self._z, self._eyes, self._policy.focus_settings)
         try:
             self._arrive(planned, self._policy.first_um(visit))
+            if self._doubt is not None:
+                self._settle_doubt()
+                self._arrive(planned, self._policy.first_um(visit))
             return within_budget(field, lambda: self._policy.focus(field, visit))
         except (LimitError, BudgetError) as error:
             self._xy.move_to(planned.x_um, planned.y_um)
@@ -315,6 +321,64 @@ class ScanRun:
         think, self._think = self._think, None
         if think is not None:
             think()
+
+    def _end_round(self) -> None:
+        """There is no next field to move to meanwhile."""
+        self._think_now()
+        if self._doubt is not None:
+            self._settle_doubt()
+
+    def _think_about(self, planned: PlannedField, result: FocusResult, focus: Expectation | None) -> None:
+        """Whether a kept frame is as sharp as its neighbours, and whether it shows what it should of them."""
+        if focus is not None:
+            self._judge(planned, result, focus)
+        if result.verdict == "focused":
+            self._doubt = self.knowledge.steps.look(planned, result.frame, result.z_um)
+        else:
+            self.knowledge.steps.pass_by(planned)
+
+    def _settle_doubt(self) -> None:
+        """Go back to fields whose place is known.
+
+        Raises:
+            LostStepsError: if they are not where they were.
+        """
+        doubt, self._doubt = self._doubt, None
+        assert doubt is not None
+        steps = self.knowledge.steps
+        landmarks = steps.landmarks(doubt)
+        seen = [self._off_um(landmark) for landmark in landmarks]
+        if not landmarks or any(off_um is not None and steps.is_no_matter(off_um) for off_um in seen):
+            self._journal.note("steps doubted", why=doubt.why, field=doubt.index, looked_at=len(landmarks))
+            steps.dismiss()
+            return
+        told = [off_um for off_um in (*seen, doubt.off_um) if off_um is not None]
+        borne_out = (self._borne_out(landmarks, off_um) for off_um in told)
+        self.loss = replace(doubt, off_um=next((off_um for off_um in borne_out if off_um is not None), None))
+        self._journal.note(NOTE, **note_of(self.loss, self.knowledge.attempts))
+        raise LostStepsError(f"the x-y stage lost steps: {doubt.why}")
+
+    def _borne_out(self, landmarks: Sequence[Sight], off_um: Offset) -> Offset | None:
+        """How far off the stage is by the fields that are found where they must be if it is `off_um`; None if none."""
+        for landmark in reversed(landmarks):
+            left_um = self._off_um(landmark, off_um)
+            if left_um is not None and self.knowledge.steps.is_no_matter(left_um):
+                return off_um[0] + left_um[0], off_um[1] + left_um[1]
+        return None
+
+    def _off_um(self, landmark: Sight, off_um: Offset = (0.0, 0.0)) -> Offset | None:
+        """By how much farther the stage stands than it says, beyond `off_um`, by a field that is gone back to."""
+        planned = landmark.planned
+        self._z.start_field()
+        try:
+            self._xy.move_to(planned.x_um - off_um[0], planned.y_um - off_um[1])
+            self._z.approach_from_below(self._z.reachable_um(landmark.z_um))
+        except (LimitError, BudgetError):
+            return None
+        frame = self._microscope.camera.snap()
+        self.images += 1
+        now = self.knowledge.steps.sight(planned, frame, landmark.z_um)
+        return None if now is None else self.knowledge.steps.off_um(now, landmark)
 
     def _judge(self, planned: PlannedField, result: FocusResult, focus: Expectation) -> None:
         self._microscope.clock.spend(self._microscope.decision_time_s)

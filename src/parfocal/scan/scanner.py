@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Frame, Truth
 from parfocal.devices.microscope import Microscope
-from parfocal.errors import FileError, InstrumentError, ScanStoppedError
+from parfocal.errors import FileError, InstrumentError, LostStepsError, ScanStoppedError
 from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
+from parfocal.focus.search import SweepResult
 from parfocal.scan.journal import Beat, Journal, no_beat
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import OnField, ScanSummary
+from parfocal.scan.regain import Regaining
 from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
+from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.records import FieldRecord
 
 BORDER_SPARE = 0.06
@@ -26,6 +31,10 @@ BORDER_SPARE = 0.06
 
 class FieldSink(Journal, Protocol):
     """Takes what a scan hands over (`slide.fields_writer.FieldsWriter`)."""
+
+    @property
+    def path(self) -> Path:
+        """The folder that it is written to."""
 
     def put(self, record: FieldRecord, frame: Frame) -> None:
         """One field and its kept frame."""
@@ -68,10 +77,47 @@ def scan_fields(
     """
     eyes = eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE)
     run = ScanRun(microscope, settings, eyes, plan, truth, writer, beat)
-    with told_apart(lambda: f"after {run.fields_done} of {len(plan)} fields", writer), lamp_lit(microscope.lamp):
+    regaining = Regaining(microscope, settings, eyes, plan, truth, writer, beat, lambda: written(writer))
+    taking = Taking(run, regaining, microscope, writer, on_field, switch, beat, len(plan))
+    with told_apart(taking.how_far, writer), lamp_lit(microscope.lamp):
         sweep = run.find_focus()
-        take_all(run, run.fields(), microscope, writer, on_field, switch, beat)
-        return finish(run.summary(sweep), writer)
+        return taking.to_the_end(sweep)
+
+
+@dataclass
+class Taking:
+    """Takes what a run has not come to; where the stage loses steps, another run goes on."""
+
+    run: ScanRun
+    regaining: Regaining
+    microscope: Microscope
+    writer: FieldSink
+    on_field: OnField
+    switch: ScanSwitch | None
+    beat: Beat
+    fields: int
+
+    def how_far(self) -> str:
+        """In words."""
+        return f"after {self.run.fields_done} of {self.fields} fields"
+
+    def to_the_end(self, sweep: SweepResult) -> ScanSummary:
+        """All fields. Raises InstrumentError if the stage loses its place for good, and as `take_all`."""
+        while True:
+            run = self.run
+            try:
+                take_all(run, run.fields(), self.microscope, self.writer, self.on_field, self.switch, self.beat)
+            except LostStepsError as error:
+                assert run.loss is not None
+                self.run = self.regaining.begin_again(run.loss, error)
+            else:
+                return finish(run.summary(sweep), self.writer)
+
+
+def written(writer: FieldSink) -> FieldsFolder:
+    """What was handed over, read from the disk. Raises FileError if it cannot be written or read."""
+    writer.sync()
+    return FieldsFolder(writer.path)
 
 
 def take_all(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, Self
 
 from parfocal.devices.approach import check_limits
-from parfocal.devices.base import XYStage, ZStage
+from parfocal.devices.base import Homing, XYStage, ZStage
 from parfocal.devices.faulty.strike import LineFault, Strikes, When
 
 StageFault = LineFault | Literal["drop", "twice", "stuck", "short", "overshoot", "backwards", "reset", "nowhere"]
@@ -34,6 +35,11 @@ class _Faulty:
         """Itself, on a line that works again. Raises DisconnectedError if it is gone."""
         self.strikes.reopen()
         return self
+
+    def _home(self, stage: Homing) -> None:
+        """What it says of its place is true again."""
+        stage.home()
+        self._counts_um, self._is_nowhere = None, False
 
     def _said(self, true_um: _Axes) -> _Axes:
         if self._is_nowhere:
@@ -85,6 +91,8 @@ class FaultyXY(_Faulty):
     ) -> None:
         super().__init__("x-y stage", kind, when, wait, lost_um)
         self._stage = stage
+        if isinstance(stage, Homing):
+            self.home = partial(self._home, stage)
 
     @property
     def position_um(self) -> tuple[float, float]:
@@ -125,6 +133,8 @@ class FaultyZ(_Faulty):
     ) -> None:
         super().__init__("z stage", kind, when, wait, lost_um)
         self._stage = stage
+        if isinstance(stage, Homing):
+            self.home = partial(self._home, stage)
 
     @property
     def position_um(self) -> float:

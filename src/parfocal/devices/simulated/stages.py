@@ -50,6 +50,7 @@ class ZSettings:
         screw_pitch_um: period of that error in µm.
         speed_um_per_s: speed.
         settle_s: time to settle after a move.
+        homes: whether it can find its zero again (`devices.base.Homing`), at its start.
     """
 
     limits_um: tuple[float, float] = (-500.0, 500.0)
@@ -61,6 +62,7 @@ class ZSettings:
     screw_pitch_um: float = 250.0
     speed_um_per_s: float = 2000.0
     settle_s: float = 0.005
+    homes: bool = False
 
 
 class SimulatedZStage:
@@ -73,6 +75,8 @@ class SimulatedZStage:
         self._position_um = settings.start_um
         self._play = PlayAxis(settings.backlash_um, settings.start_um)
         self._error_um = 0.0
+        if settings.homes:
+            self.home = self._home
 
     @property
     def position_um(self) -> float:
@@ -102,6 +106,12 @@ class SimulatedZStage:
             self._error_um = _truncated_normal(self._rng, self._settings.error_um, self._settings.largest_error_um)
         self._clock.spend(way_um / self._settings.speed_um_per_s + self._settings.settle_s)
 
+    def _home(self) -> None:
+        """Down past the reference, and up to it."""
+        start_um = self._settings.start_um
+        self.move_to(max(start_um - 2 * self._settings.backlash_um, self.limits_um[0]))
+        self.move_to(start_um)
+
 
 @dataclass(frozen=True, kw_only=True)
 class XYSettings:
@@ -115,6 +125,7 @@ class XYSettings:
         error_um: standard deviation in µm of what does not repeat.
         step_s: time of a step.
         settle_s: time to settle after a step.
+        homes: whether it can find its zero again (`devices.base.Homing`), at its start.
     """
 
     limits_um: tuple[tuple[float, float], tuple[float, float]] = ((-12_500.0, 12_500.0), (-12_500.0, 12_500.0))
@@ -124,6 +135,7 @@ class XYSettings:
     error_um: float = 2.0
     step_s: float = 0.045
     settle_s: float = 0.015
+    homes: bool = False
 
 
 class SimulatedXYStage:
@@ -137,6 +149,8 @@ class SimulatedXYStage:
         self._play = tuple(PlayAxis(settings.backlash_um, start_um) for start_um in settings.start_um)
         self._screw = tuple(_smooth_error(settings.screw_um, limits_um, rng) for limits_um in settings.limits_um)
         self._error_um = [0.0, 0.0]
+        if settings.homes:
+            self.home = self._home
 
     @property
     def position_um(self) -> tuple[float, float]:
@@ -169,6 +183,14 @@ class SimulatedXYStage:
             if play.drive_to(axis_um):
                 self._error_um[axis_index] = float(self._rng.normal(0.0, self._settings.error_um))
         self._clock.spend(self._settings.step_s + self._settings.settle_s)
+
+    def _home(self) -> None:
+        """Past the reference, and back to it from below."""
+        start_um, slack_um = self._settings.start_um, 2 * self._settings.backlash_um
+        axes = zip(start_um, self.limits_um, strict=True)
+        x_um, y_um = (max(at_um - slack_um, lowest_um) for at_um, (lowest_um, _) in axes)
+        self.move_to(x_um, y_um)
+        self.move_to(*start_um)
 
 
 def _truncated_normal(rng: np.random.Generator, sigma: float, limit: float) -> float:

@@ -12,6 +12,7 @@ can be stitched, and gone on with.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -65,6 +66,12 @@ class FieldsFolder:
         folder = cls.__new__(cls)
         folder.path, folder.attempts, folder.records = path, attempts, _latest(attempts)
         folder.header, folder.has_seals, folder.is_intact = read.header, read.has_seals, read.is_intact
+        return folder
+
+    def with_attempts(self, attempts: list[FieldRecord]) -> Self:
+        """The same folder, as if it held these attempts and no others."""
+        folder = copy.copy(self)
+        folder.attempts, folder.records = attempts, _latest(attempts)
         return folder
 
     def frame(self, record: FieldRecord) -> Frame:

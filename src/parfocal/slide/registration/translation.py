@@ -90,11 +90,33 @@ class View:
     @classmethod
     def of(cls, grey: Grey) -> View:
         """Make a frame, uint8 (Y, X), ready."""
-        height, width = grey.shape
-        size = (width // _COARSE, height // _COARSE)
-        even = grey[: size[1] * _COARSE, : size[0] * _COARSE]
-        plane = cv2.resize(even, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        return cls(grey, _high_pass(plane, _HIGH_PASS_PX))
+        return cls(grey, coarse_plane(grey, _COARSE))
+
+
+@dataclass(frozen=True)
+class CoarseShift:
+    """Position of plane b relative to plane a, in whole pixels of them.
+
+    Attributes:
+        dx: x of b's corner minus x of a's.
+        dy: y likewise.
+        correlation: of the two in their overlap, -1 to 1.
+        evidence: that, times the square root of the overlap's pixels.
+    """
+
+    dx: int
+    dy: int
+    correlation: float
+    evidence: float
+
+
+def coarse_plane(grey: Grey, factor: int) -> Plane:
+    """Means of blocks of `factor` × `factor` px of a frame, uint8 (Y, X), without its shading."""
+    height, width = grey.shape
+    size = (width // factor, height // factor)
+    even = grey[: size[1] * factor, : size[0] * factor]
+    plane = cv2.resize(even, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return _high_pass(plane, _HIGH_PASS_PX)
 
 
 def measure_translation(
@@ -123,23 +145,50 @@ def compare_views(
     Cyclic phase correlation of the two strips that can overlap gives peaks, each of which stands for up to four
     shifts; the one that agrees best in its true overlap wins, and is refined on all pixels of it.
     """
-    coarse_a, coarse_b = view_a.coarse, view_b.coarse
-    reach = search_px / _COARSE
     expected = (expected_px[0] / _COARSE, expected_px[1] / _COARSE)
     least = max(_COARSE_MIN_PX, min_overlap_px // _COARSE)
-    best: tuple[float, tuple[int, int]] | None = None
-    for shift in _candidates(coarse_a, coarse_b, expected, reach):
-        if max(abs(shift[0] - expected[0]), abs(shift[1] - expected[1])) > reach:
+    found = _best_candidate(view_a.coarse, view_b.coarse, expected, search_px / _COARSE, least)
+    return None if found is None else _refine(view_a, view_b, (found.dx, found.dy))
+
+
+def find_shift(
+    plane_a: Plane, plane_b: Plane, expected_px: tuple[float, float], search_px: float
+) -> CoarseShift | None:
+    """The same for planes of `coarse_plane`, to the whole pixel of them, which is quick.
+
+    Returns:
+        The shift with the most evidence, or None if no shift within reach leaves enough overlap.
+    """
+    found = _best_candidate(plane_a, plane_b, expected_px, search_px, _COARSE_MIN_PX)
+    if found is None:
+        return None
+    shift = _climb(plane_a, plane_b, (found.dx, found.dy))
+    if min(_overlap_size(plane_a.shape, shift)) < _COARSE_MIN_PX:
+        return found
+    climbed = _shift_at(plane_a, plane_b, shift)
+    return climbed if climbed.evidence > found.evidence else found
+
+
+def _best_candidate(
+    plane_a: Plane, plane_b: Plane, expected_px: tuple[float, float], search_px: float, least: int
+) -> CoarseShift | None:
+    best: CoarseShift | None = None
+    for shift in _candidates(plane_a, plane_b, expected_px, search_px):
+        if max(abs(shift[0] - expected_px[0]), abs(shift[1] - expected_px[1])) > search_px:
             continue
-        width, height = _overlap_size(coarse_a.shape, shift)
+        width, height = _overlap_size(plane_a.shape, shift)
         if min(width, height) < least:
             continue
-        evidence = _correlation(*_overlap(coarse_a, coarse_b, shift)) * float(np.sqrt(width * height))
-        if best is None or evidence > best[0]:
-            best = (evidence, shift)
-    if best is None:
-        return None
-    return _refine(view_a, view_b, best[1])
+        found = _shift_at(plane_a, plane_b, shift)
+        if best is None or found.evidence > best.evidence:
+            best = found
+    return best
+
+
+def _shift_at(plane_a: Plane, plane_b: Plane, shift: tuple[int, int]) -> CoarseShift:
+    width, height = _overlap_size(plane_a.shape, shift)
+    correlation = _correlation(*_overlap(plane_a, plane_b, shift))
+    return CoarseShift(*shift, correlation, correlation * float(np.sqrt(width * height)))
 
 
 def _high_pass(plane: Plane, sigma_px: float) -> Plane:
