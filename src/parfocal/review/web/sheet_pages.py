@@ -45,9 +45,9 @@ def _page(
 
 
 @router.get("/sheets/{sheet_id}/frames/{number}.jpg")
-def frame(request: Request, sheet_id: SheetId, number: int, visitor: Browsing, services: WithServices) -> Response:
+def frame(sheet_id: SheetId, number: int, visitor: Browsing, services: WithServices) -> Response:
     """A field; which one it is, is not told, nor by a tag of its content."""
-    row, slide_id = _shown(request, sheet_id, visitor, services)
+    row, slide_id = _shown(sheet_id, visitor, services)
     if row.canvas or not 0 <= number < len(row.frames):
         raise HTTPException(404, "there is no such field")
     return _picture(lambda: services.frames.frame(slide_id, row.frames[number]))
@@ -55,23 +55,17 @@ def frame(request: Request, sheet_id: SheetId, number: int, visitor: Browsing, s
 
 @router.get("/sheets/{sheet_id}/tiles/{level}/{column}_{row}.jpg")
 def tile(
-    request: Request,
-    sheet_id: SheetId,
-    level: Place,
-    column: Place,
-    row: Place,
-    visitor: Browsing,
-    services: WithServices,
+    sheet_id: SheetId, level: Place, column: Place, row: Place, visitor: Browsing, services: WithServices
 ) -> Response:
     """A Deep Zoom tile of a whole slide; which slide it is, is not told, nor by a tag of its content."""
-    sheet, slide_id = _shown(request, sheet_id, visitor, services)
+    sheet, slide_id = _shown(sheet_id, visitor, services)
     if not sheet.canvas:
         raise HTTPException(404, "there is no such tile")
     canvas = Canvas.from_json(sheet.canvas)
     return _picture(lambda: services.wholes.tile(slide_id, canvas, level, column, row))
 
 
-def _shown(request: Request, sheet_id: str, visitor: Visitor, services: Services) -> tuple[SheetRow, str]:
+def _shown(sheet_id: str, visitor: Visitor, services: Services) -> tuple[SheetRow, str]:
     """A sheet whose pictures its reader may see now, and its slide's id; whoever else asks is in the trail."""
     with services.database.reading() as session:
         row = session.get(SheetRow, sheet_id)
@@ -79,10 +73,7 @@ def _shown(request: Request, sheet_id: str, visitor: Visitor, services: Services
         is_shown = not is_blinded(session, visitor) if study is None else study.state == "running"
     if row is not None and row.reader == visitor.name and row.phase == "open" and row.slide_id and is_shown:
         return row, row.slide_id
-    with services.database.writing() as session:
-        needs = "an open reading of one's own"
-        trail.note(session, visitor.name, "refused", request.url.path, address_of(request), needs=needs)
-    raise HTTPException(404, "there is no such picture")
+    raise Refused(404, "there is no such picture", "picture of a sheet that is not theirs, or not open")
 
 
 def _picture(make: Callable[[], bytes]) -> Response:
