@@ -194,7 +194,7 @@ def scanned_field(
 
 
 def _discordance(session: Session, study: StudyRow, number: int) -> tuple[list[Discordance], Discordance]:
-    every = results.discordances_of(session, study, results.agreement_of(session, study))
+    every = results.discordances_of(session, study, results.agreement_of(session, study, resamples=0))
     if not 0 <= number < len(every):
         raise HTTPException(404, "there is no such discordance")
     return every, every[number]

@@ -14,10 +14,9 @@ from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.reading_state import ReadingState
 from parfocal.review.sheets import keeping
 from parfocal.review.sheets.whole import Canvas
-from parfocal.review.web.blinding import is_blinded
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
-from parfocal.review.web.refusals import Refused
+from parfocal.review.web.refusals import Refused, foreign
 from parfocal.review.web.services import Services, WithServices
 from parfocal.review.web.sheet_api import SheetId, check_running, own
 from parfocal.review.web.visitors import Visitor, address_of
@@ -66,14 +65,18 @@ def tile(
 
 
 def _shown(sheet_id: str, visitor: Visitor, services: Services) -> tuple[SheetRow, str]:
-    """A sheet whose pictures its reader may see now, and its slide's id; whoever else asks is in the trail."""
+    """A sheet whose pictures its reader may see now, and its slide's id."""
     with services.database.reading() as session:
         row = session.get(SheetRow, sheet_id)
-        study = None if row is None or row.study_id is None else session.get(StudyRow, row.study_id)
-        is_shown = not is_blinded(session, visitor) if study is None else study.state == "running"
-    if row is not None and row.reader == visitor.name and row.phase == "open" and row.slide_id and is_shown:
-        return row, row.slide_id
-    raise Refused(404, "there is no such picture", "picture of a sheet that is not theirs, or not open")
+        if row is None or row.phase != "waiting":
+            row = own(session, row, visitor)
+        elif row.reader != visitor.name:
+            raise foreign("sheet")
+        study = None if row.study_id is None else session.get(StudyRow, row.study_id)
+    phase = row.phase if study is None or study.state == "running" else "closed"
+    if phase != "open" or row.slide_id is None:
+        raise Refused(404, "there is no such picture", f"picture of a sheet that is {phase}")
+    return row, row.slide_id
 
 
 def _picture(make: Callable[[], bytes]) -> Response:
