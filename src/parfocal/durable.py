@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,8 +12,14 @@ from pathlib import Path
 
 from parfocal.errors import FileError
 
+if sys.platform != "win32":
+    import fcntl
+
 PART_SUFFIX = ".part"
 """Ends the name of a file that is being written."""
+
+_ASIDE_PREFIX = ".parfocal-"
+_REPLACED = f"replaced{PART_SUFFIX}"
 
 
 def may_keep(folder: Path) -> bool:
@@ -60,6 +67,22 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_ours_alone(descriptor: int) -> bool:
+    """Whether no other process holds an open file or folder; from now on this one does, until it closes it.
+
+    File systems that know no locks hold nothing back.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @contextmanager
 def folder_written_aside(folder: Path) -> Iterator[Path]:
     """Yield a path beside `folder` to make a folder at; on success it becomes `folder`, on any error it is removed.
@@ -73,7 +96,10 @@ def folder_written_aside(folder: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(part, ignore_errors=True)
         yield part
+        if os.name == "posix":
+            os.sync()  # cheaper than one call for each of ten thousand frames
         part.replace(folder)
+        sync_folder(folder.parent)
     except OSError as error:
         raise cannot("write", folder, error) from error
     finally:
@@ -89,7 +115,8 @@ def all_written_aside(folder: Path) -> Iterator[Path]:
     Raises:
         FileError: if `folder` cannot be made or written, naming it and the cause.
     """
-    made = _make_folders(folder)
+    made = make_folders(folder)
+    _clear_what_was_killed(folder)
     try:
         with _temporary_folder(folder) as aside, _final_names(aside, folder):
             yield aside
@@ -127,11 +154,17 @@ def _final_names(aside: Path, folder: Path) -> Iterator[None]:
         raise FileError(str(error).replace(str(aside), str(folder))) from error
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder with its parents; those that were not there, innermost first."""
+def make_folders(folder: Path) -> list[Path]:
+    """Make a folder with its parents, on disk when this returns; those that were not there, innermost first.
+
+    Raises:
+        FileError: if one cannot be made.
+    """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync_folder(made.parent)
     except OSError as error:
         raise cannot("write", folder, error) from error
     return missing
@@ -140,19 +173,44 @@ def _make_folders(folder: Path) -> list[Path]:
 @contextmanager
 def _temporary_folder(parent: Path) -> Iterator[Path]:
     try:
-        path = Path(tempfile.mkdtemp(prefix=".", suffix=PART_SUFFIX, dir=parent))
+        path = Path(tempfile.mkdtemp(prefix=_ASIDE_PREFIX, suffix=PART_SUFFIX, dir=parent))
     except OSError as error:
         raise cannot("write", parent, error) from error
     try:
-        yield path
+        with _held(path):
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _clear_what_was_killed(parent: Path) -> None:
+    """Remove what a killed process left aside; what it had put away to replace it comes back first."""
+    for path in parent.glob(f"{_ASIDE_PREFIX}*{PART_SUFFIX}"):
+        with suppress(OSError), _held(path) as is_left:
+            if is_left:
+                for earlier in (path / _REPLACED).glob("*"):
+                    if not (parent / earlier.name).exists():
+                        earlier.rename(parent / earlier.name)
+                shutil.rmtree(path)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder against other processes; whether nobody else does. Where folders cannot be opened, nobody may."""
+    if os.name != "posix":
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield is_ours_alone(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _move_in(aside: Path, folder: Path) -> None:
     """Move all that lies in `aside` into `folder`; if one cannot be moved, none is."""
     names = sorted(path.name for path in aside.iterdir())
-    replaced = aside / f"replaced{PART_SUFFIX}"
+    replaced = aside / _REPLACED
     moved: list[str] = []
     try:
         if os.name == "posix" and any((aside / name).is_dir() for name in names):

@@ -134,6 +134,71 @@ class TestTheDisk:
         writer.close()
         assert len(FieldsFolder(tmp_path).records) == 30
 
+    @pytest.mark.parametrize("name", ["_records", "_journal"])
+    def test_a_line_that_the_disk_has_no_room_for_is_told_once(self, tmp_path, name):
+        writer = FieldsWriter(tmp_path, HEADER)
+        writer.sync()
+        with Path("/dev/full").open("ab", buffering=0) as full:
+            setattr(writer, name, full)
+            writer.note("move")
+            writer.put(record(), FRAME)
+            with pytest.raises(FileError, match=r"\.jsonl: cannot write: No space left"):
+                writer.close()
+
+    def test_moves_are_brought_to_the_disk_though_no_field_comes(self, tmp_path, synced, monkeypatch):
+        monkeypatch.setattr("parfocal.slide.fields.writer._SYNC_JOURNAL_S", 0.0)
+        with FieldsWriter(tmp_path, HEADER) as writer:
+            writer.sync()
+            synced.clear()
+            writer.note("move")
+            writer.note("move")
+            writer.sync()
+        assert synced[:3] == ["journal.jsonl"] * 3
+
+
+class TestTwoAtOnce:
+    """One process writes a folder at a time."""
+
+    def test_a_second_scan_or_resume_is_refused_and_harms_nothing(self, tmp_path):
+        with FieldsWriter(tmp_path, HEADER) as writer:
+            writer.put(record(0), FRAME)
+            writer.sync()
+            with pytest.raises(FileError, match="writing here right now"):
+                FieldsWriter.reopen(FieldsFolder(tmp_path))
+            with pytest.raises(FileError, match="writing here right now"):
+                FieldsWriter(tmp_path, HEADER, overwrite=True)
+            writer.put(record(1), FRAME)
+        assert len(FieldsFolder(tmp_path).records) == 2
+        FieldsWriter.reopen(FieldsFolder(tmp_path)).close()
+
+    def test_what_was_written_since_a_folder_was_read_is_not_taken_for_torn(self, tmp_path):
+        with FieldsWriter(tmp_path, HEADER) as writer:
+            writer.put(record(0), FRAME)
+        read = FieldsFolder(tmp_path)
+        with FieldsWriter.reopen(FieldsFolder(tmp_path)) as writer:
+            writer.put(record(1), FRAME)
+        with pytest.raises(FileError, match="has 2 lines, 1 when it was read"):
+            FieldsWriter.reopen(read)
+        assert len(list((tmp_path / "frames").iterdir())) == 2
+
+
+def test_an_overwriting_that_is_killed_leaves_what_may_be_overwritten(tmp_path, monkeypatch):
+    with FieldsWriter(tmp_path, HEADER) as writer:
+        writer.put(record(), FRAME)
+    removed, unlink = [], Path.unlink
+
+    def killed(path, missing_ok=False):
+        if len(removed) == 2:
+            raise KeyboardInterrupt
+        removed.append(path.name)
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            FieldsWriter(tmp_path, HEADER, overwrite=True)
+    FieldsWriter(tmp_path, HEADER, overwrite=True).close()
+
 
 class TestAFolderThatNeverBegan:
     """Killed before its header was on disk, a scan has lost nothing: the same command may be given again."""

@@ -12,15 +12,16 @@ import os
 import shutil
 import time
 from dataclasses import asdict, replace
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import cv2
 import imagecodecs
 import numpy as np
 
-from parfocal.durable import PART_SUFFIX, cannot, sync_folder, written_aside
+from parfocal.durable import PART_SUFFIX, cannot, is_ours_alone, make_folders, written_aside
 from parfocal.errors import FileError
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.label import write_label
@@ -82,10 +83,10 @@ class FieldsWriter:
         text = header_text(header)
         path = Path(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folders(path)
+            _refuse_if_written(path)
             _make_room(path, overwrite)
             (path / FRAMES_FOLDER).mkdir()
-            sync_folder(path.parent)
         except OSError as error:
             raise cannot("write", path, error) from error
         if label is not None:
@@ -105,8 +106,12 @@ class FieldsWriter:
         writer = cls.__new__(cls)
         suffix = Path(folder.attempts[0].file).suffix.lstrip(".") if folder.attempts else "jpg"
         frame_format: FrameFormat = "png" if suffix == "png" else "jpg"
-        _remove_what_is_torn(folder)
         writer._begin(folder.path, folder.header, frame_format, reserve_bytes, has_seals=folder.has_seals)
+        try:
+            _remove_what_is_torn(folder)
+        except FileError:
+            writer.close()
+            raise
         writer._attempts = {(record.index, record.attempt) for record in folder.attempts}
         writer.note("reopened", fields=len(folder.records))
         return writer
@@ -121,7 +126,11 @@ class FieldsWriter:
         self._has_seals = has_seals
         self._attempts: set[tuple[int, int]] = set()
         self._synced_s = time.monotonic()
-        self._records, self._journal = (_append_to(path / name) for name in (RECORDS_FILE, JOURNAL_FILE))
+        self._journal = _append_to(path / JOURNAL_FILE)
+        if not is_ours_alone(self._journal.fileno()):
+            self._journal.close()
+            raise _is_written(path)
+        self._records = _append_to(path / RECORDS_FILE)
         self._thread = WriterThread(_QUEUE_DEPTH, _NOTES_DEPTH)
 
     def put(self, record: FieldRecord, frame: Frame) -> None:
@@ -171,8 +180,11 @@ class FieldsWriter:
             self.sync()
         finally:
             self._thread.stop()
-            self._records.close()
-            self._journal.close()
+            for file, name in ((self._records, RECORDS_FILE), (self._journal, JOURNAL_FILE)):
+                try:
+                    file.close()
+                except OSError as error:  # network drives tell it as late as this
+                    raise cannot("write", self.path / name, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -198,11 +210,11 @@ class FieldsWriter:
             line = body.encode() + b"\n"
         self._append(self._records, RECORDS_FILE, line)
         self._sync(self._records, RECORDS_FILE)
-        if time.monotonic() - self._synced_s > _SYNC_JOURNAL_S:
-            self._sync_journal()
+        self._sync_journal_if_due()
 
     def _write_note(self, body: str) -> None:
         self._append(self._journal, JOURNAL_FILE, sealed(body))
+        self._sync_journal_if_due()
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self.path).free
@@ -212,18 +224,23 @@ class FieldsWriter:
                 f"less than the reserve of {self._reserve_bytes / 2**20:.0f} MiB"
             )
 
+    def _sync_journal_if_due(self) -> None:
+        if time.monotonic() - self._synced_s > _SYNC_JOURNAL_S:
+            self._sync_journal()
+
     def _sync_journal(self) -> None:
         self._sync(self._journal, JOURNAL_FILE)
         self._synced_s = time.monotonic()
 
-    def _append(self, file: BinaryIO, name: str, line: bytes) -> None:
+    def _append(self, file: FileIO, name: str, line: bytes) -> None:
+        left = memoryview(line)
         try:
-            file.write(line)
-            file.flush()
+            while left:
+                left = left[file.write(left) :]
         except OSError as error:
             raise cannot("write", self.path / name, error) from error
 
-    def _sync(self, file: BinaryIO, name: str) -> None:
+    def _sync(self, file: FileIO, name: str) -> None:
         try:
             os.fsync(file.fileno())
         except OSError as error:
@@ -241,15 +258,31 @@ def _encoded(frame: Frame, frame_format: FrameFormat) -> bytes:
     return encoded.tobytes()
 
 
-def _append_to(path: Path) -> BinaryIO:
+def _append_to(path: Path) -> FileIO:
+    """Without a buffer: what a full disk refused would be tried again when the file is closed."""
     try:
-        return path.open("ab")
+        return path.open("ab", buffering=0)
     except OSError as error:
         raise cannot("write", path, error) from error
 
 
+def _refuse_if_written(path: Path) -> None:
+    """Raises FileError where another process writes a scan."""
+    if (path / JOURNAL_FILE).exists():
+        with _append_to(path / JOURNAL_FILE) as journal:
+            if not is_ours_alone(journal.fileno()):
+                raise _is_written(path)
+
+
+def _is_written(path: Path) -> FileError:
+    return FileError(f"{path}: another scan, or a resume of this one, is writing here right now")
+
+
 def _remove_what_is_torn(folder: FieldsFolder) -> None:
     """Cut off torn ends, and remove part files and the frame whose line was never written."""
+    told = len(read_lines(folder.path / RECORDS_FILE, folder.has_seals).whole)
+    if told != len(folder.attempts):
+        raise FileError(f"{folder.path}: {RECORDS_FILE} has {told} lines, {len(folder.attempts)} when it was read")
     untold = folder.untold_frames()
     if len(untold) > 1:
         raise FileError(
@@ -294,7 +327,7 @@ def _make_room(folder: Path, overwrite: bool) -> None:
     foreign = [path for path in found if path != frames and not is_own(path.relative_to(folder))]
     if foreign:
         raise FileError(f"{folder}: holds {foreign[0].name}, which is not part of a scan")
-    for path in found:
+    for path in sorted(found, key=lambda path: path.name == HEADER_FILE):  # last: what has one may be overwritten
         if path != frames:
             path.unlink()
     if frames.exists():
