@@ -1,8 +1,11 @@
 """Signing in, who may do what, and the trail of it."""
 
 import datetime
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi.testclient import TestClient
 from reviewing import HERE, PASSWORD, post, token_on
 from sqlalchemy import select
 
@@ -87,6 +90,73 @@ def test_after_five_refusals_even_the_right_password_has_to_wait(server):
     answer = post(server.restarted().browser(), "/sign-in", "/sign-in", name="anna", password=PASSWORD)
     assert answer.status_code == 429
     assert "wait 10 minutes" in answer.text
+
+
+def test_attempts_at_once_are_counted_before_they_are_refused_and_hashed_a_few_at_a_time(server, monkeypatch):
+    server.add("anna")
+    under_way, most_under_way, tried = 0, 0, []
+
+    def slowly(password, _kept):
+        nonlocal under_way, most_under_way
+        under_way += 1
+        most_under_way = max(most_under_way, under_way)
+        time.sleep(0.02)
+        under_way -= 1
+        tried.append(password)
+        return False
+
+    def attempt(number):
+        try:
+            return accounts.sign_in(server.services.database, "anna", f"guess {number}", "10.0.0.7")
+        except accounts.TooManyAttempts:
+            return "refused"
+
+    monkeypatch.setattr(accounts, "is_password", slowly)
+    with ThreadPoolExecutor(15) as pool:
+        answers = list(pool.map(attempt, range(15)))
+    assert len(tried) == answers.count(None) <= 5
+    assert most_under_way <= 3
+
+
+def test_what_comes_from_this_computer_is_limited_by_name_alone(server, monkeypatch):
+    """Behind a proxy that names no address all come from it: anybody could lock everybody out."""
+    monkeypatch.setattr(accounts, "_MOST_FOR_ADDRESS", 2)
+    server.add("anna")
+    for address, last in (("127.0.0.1", "token"), ("10.0.0.7", "refused")):
+        for number in range(2):
+            assert accounts.sign_in(server.services.database, f"made up {number} {address}", "wrong", address) is None
+        try:
+            answer = "token" if accounts.sign_in(server.services.database, "anna", PASSWORD, address) else "wrong"
+        except accounts.TooManyAttempts:
+            answer = "refused"
+        assert answer == last
+
+
+@pytest.mark.parametrize(
+    ("peer", "changes", "forwarded", "address"),
+    [
+        ("127.0.0.1", {"behind_https": True}, ["6.6.6.6, 10.0.0.7"], "10.0.0.7"),
+        ("127.0.0.1", {"behind_https": True}, ["6.6.6.6", "10.0.0.7"], "10.0.0.7"),
+        ("127.0.0.1", {"behind_https": True}, ["not an address"], "127.0.0.1"),
+        ("127.0.0.1", {"behind_https": True}, [], "127.0.0.1"),
+        ("127.0.0.1", {}, ["10.0.0.7"], "127.0.0.1"),
+        ("10.0.0.9", {"behind_https": True}, ["10.0.0.7"], "10.0.0.9"),
+    ],
+)
+def test_the_trail_tells_the_address_that_the_proxy_here_names(server, serve, peer, changes, forwarded, address):
+    server.add("anna")
+    behind = serve(**changes)
+    browser = TestClient(behind.app, base_url=HERE, follow_redirects=False, client=(peer, 50000))
+    browser.headers = [("host", "127.0.0.1"), *(("x-forwarded-for", one) for one in forwarded)]
+    post(browser, "/sign-in", "/sign-in", name="anna", password="wrong")
+    with server.services.database.reading() as session:
+        assert session.scalars(select(TrailEntry).order_by(TrailEntry.id)).all()[-1].address == address
+
+
+def test_behind_https_somebody_has_to_sign_in(serve):
+    """What nginx hands on by default looks like this computer's own: everybody would be admin."""
+    with pytest.raises(SettingsError, match="set up an account first"):
+        serve(behind_https=True)
 
 
 @pytest.mark.parametrize("column", ["created_at", "seen_at"])

@@ -91,11 +91,12 @@ def open_services(settings: ServeSettings, open_bench: OpenBench | None = None) 
     """Slides and database; see `make_app`."""
     places: LocalPlaces | RemotePlaces = places_at(settings.source)
     database = Database(database_of(places, settings.database))
-    if not settings.is_loopback:
+    if not settings.is_loopback or settings.behind_https:
+        how = "this through a reverse proxy (https)" if settings.is_loopback else settings.host
         with database.reading() as session:
             if accounts.count(session) == 0:
                 raise SettingsError(
-                    f"other computers could reach {settings.host} and nobody has to sign in: set up an account first, "
+                    f"other computers could reach {how} and nobody has to sign in: set up an account first, "
                     "with parfocal account add NAME --role admin"
                 )
     shelf = Shelf(places, database, int(settings.cache_mb * 2**20))

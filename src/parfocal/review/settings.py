@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 
 from parfocal.errors import SettingsError
 from parfocal.review.accounts.accounts import SessionLimits
+from parfocal.review.addresses import is_loopback
 from parfocal.review.shelf.places import LocalPlaces, RemotePlaces, places_at
 
 DATABASE_FILE = "parfocal.sqlite"
@@ -53,12 +53,12 @@ class ServeSettings:
     @property
     def is_loopback(self) -> bool:
         """Whether only this computer can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return self.host == "localhost" or is_loopback(self.host)
+
+    @property
+    def is_behind_proxy(self) -> bool:
+        """Whether a reverse proxy on this computer speaks for browsers elsewhere."""
+        return self.behind_https or self.proxy_header is not None
 
 
 def database_of(places: LocalPlaces | RemotePlaces, url: str | None) -> str:

@@ -6,7 +6,11 @@ import datetime
 import hashlib
 import re
 import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import BoundedSemaphore, Lock
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -15,6 +19,7 @@ from parfocal.errors import SettingsError
 from parfocal.review.accounts import trail
 from parfocal.review.accounts.passwords import hash_password, is_password, make_up_password
 from parfocal.review.accounts.roles import Role
+from parfocal.review.addresses import is_loopback
 from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import Account, SignIn
 
@@ -25,6 +30,9 @@ RESERVED = "local"
 REFUSED = "sign-in refused"
 _WINDOW = datetime.timedelta(minutes=10)
 _MOST_FOR_NAME, _MOST_FOR_ADDRESS = 5, 30
+_MOST_HASHING, _PATIENCE_S = 3, 5.0
+_HASHING, _COUNTING = BoundedSemaphore(_MOST_HASHING), Lock()
+_ATTEMPTS: Counter[tuple[str, int, str, str]] = Counter()
 _SEEN_EVERY = datetime.timedelta(minutes=1)
 
 
@@ -144,13 +152,20 @@ def sign_in(database: Database, name: str, password: str, address: str) -> str |
         The value of the cookie; None if name or password are wrong.
 
     Raises:
-        TooManyAttempts: if this name or address was refused too often within ten minutes.
+        TooManyAttempts: if this name or address was refused too often within ten minutes, or too many sign in at once.
     """
+    wheres = _counted_by(name, address)
+    with _under_way(database.url, wheres) as at_once:
+        with database.reading() as session:
+            _check_attempts(session, wheres, at_once)
+        return _try(database, name, password, address)
+
+
+def _try(database: Database, name: str, password: str, address: str) -> str | None:
     with database.reading() as session:
-        _check_attempts(session, name, address)
         account = by_name(session, name)
         kept = account.password if account is not None and not account.disabled else None
-    right = is_password(password, kept)  # takes a tenth of a second on purpose: outside any transaction
+    right = _is_password(password, kept)
     with database.writing() as session:
         if account is None or not right:
             trail.note(session, "", REFUSED, name, address)
@@ -162,13 +177,43 @@ def sign_in(database: Database, name: str, password: str, address: str) -> str |
     return token
 
 
-def _check_attempts(session: Session, name: str, address: str) -> None:
+def _is_password(password: str, kept: str | None) -> bool:
+    """It takes a tenth of a second and 64 MiB on purpose: outside any transaction, and a few at a time."""
+    if not _HASHING.acquire(timeout=_PATIENCE_S):
+        raise TooManyAttempts("too many sign in at once: try again")
+    try:
+        return is_password(password, kept)
+    finally:
+        _HASHING.release()
+
+
+def _counted_by(name: str, address: str) -> tuple[tuple[int, str, str], ...]:
+    """(limit, column of the trail, value). Behind a proxy that names nobody everybody comes from this computer."""
+    by_name = (_MOST_FOR_NAME, "subject", trail.storable(name)[:200])
+    return (by_name,) if is_loopback(address) else (by_name, (_MOST_FOR_ADDRESS, "address", address[:64]))
+
+
+@contextmanager
+def _under_way(url: str, wheres: tuple[tuple[int, str, str], ...]) -> Iterator[list[int]]:
+    """How many attempts are being made, this one included: none of them stands in the trail yet."""
+    keys = [(url, *where) for where in wheres]
+    with _COUNTING:
+        _ATTEMPTS.update(keys)
+        at_once = [_ATTEMPTS[key] for key in keys]
+    try:
+        yield at_once
+    finally:
+        with _COUNTING:
+            _ATTEMPTS.subtract(keys)
+            for key in keys:
+                if not _ATTEMPTS[key]:
+                    del _ATTEMPTS[key]
+
+
+def _check_attempts(session: Session, wheres: tuple[tuple[int, str, str], ...], at_once: list[int]) -> None:
     since = trail.now() - _WINDOW
-    for most, where in (
-        (_MOST_FOR_NAME, {"subject": trail.storable(name)[:200]}),
-        (_MOST_FOR_ADDRESS, {"address": address[:64]}),
-    ):
-        if trail.count_since(session, REFUSED, since, **where) >= most:
+    for (most, column, value), more in zip(wheres, at_once, strict=True):
+        if trail.count_since(session, REFUSED, since, **{column: value}) + more > most:
             raise TooManyAttempts(f"signing in was refused {most} times within 10 minutes: wait 10 minutes")
 
 

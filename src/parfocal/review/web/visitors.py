@@ -11,8 +11,9 @@ from fastapi import Depends, HTTPException, Request
 
 from parfocal.review.accounts import accounts
 from parfocal.review.accounts.roles import Right, Role
+from parfocal.review.addresses import is_address, is_loopback
 from parfocal.review.database.tables import Account
-from parfocal.review.web.services import Services
+from parfocal.review.web.services import Services, services_of
 
 COOKIE = "parfocal"
 _KNOWN_FOR_S = 5.0
@@ -122,8 +123,12 @@ def is_local(request: Request) -> bool:
 
 
 def address_of(request: Request) -> str:
-    """Network address that a request came from."""
-    return request.client.host if request.client else ""
+    """Network address of whoever asks: what a proxy on this computer hands on comes from the last one it names."""
+    peer = request.client.host if request.client else ""
+    named = request.headers.getlist("x-forwarded-for")
+    last = named[-1].rpartition(",")[2].strip() if named else ""
+    is_handed_on = services_of(request).settings.is_behind_proxy and is_loopback(peer) and is_address(last)
+    return last if is_handed_on else peer
 
 
 def visitors_of(request: Request) -> Visitors:
