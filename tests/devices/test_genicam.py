@@ -250,3 +250,15 @@ def test_a_frame_of_which_nothing_came_is_told_of(opened, camera):
         devices.camera.snap()
     camera.is_incomplete = False
     assert devices.camera.snap().mean() == 120
+
+
+def test_producers_are_found_where_gentl_says_that_they_are_and_not_loaded(tmp_path, monkeypatch, camera):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.cti").touch()
+    monkeypatch.setenv("GENICAM_GENTL64_PATH", f"{tmp_path / 'one'}:{tmp_path / 'two'}:{tmp_path / 'gone'}")
+    found = DRIVER.find()
+    assert [Path(one.settings["producer"]).name for one in found] == ["one.cti", "two.cti"]
+    assert camera.log == []
+    monkeypatch.delenv("GENICAM_GENTL64_PATH")
+    assert DRIVER.find() == []

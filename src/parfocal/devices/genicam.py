@@ -5,6 +5,7 @@ Each exposure is triggered by software, so that no frame is older than the call.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from parfocal.devices.base import Frame
-from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings
+from parfocal.devices.driver import Asked, Devices, Driver, DriverSettings, Found
 from parfocal.devices.pixels import BayerPattern, rgb_bytes
 from parfocal.errors import InstrumentError, SettingsError
 
@@ -24,6 +25,8 @@ _Positive = Annotated[float, Field(gt=0)]
 _FORMAT = re.compile(r"(?P<kind>Mono|RGB|BGR|Bayer(?P<first>RG|GR|GB|BG))(?P<bits>8|10|12|14|16)")
 _PATTERNS: dict[str | None, BayerPattern] = {None: "", "RG": "RGGB", "GR": "GRBG", "GB": "GBRG", "BG": "BGGR"}
 _TRIGGER = {"AcquisitionMode": "Continuous", "TriggerSelector": "FrameStart", "TriggerSource": "Software"}
+_PRODUCERS = "GENICAM_GENTL64_PATH"
+_FOUND = "a GenTL producer; its cameras are looked for when it is opened (add serial_number if there are several)"
 _FIXED = ("ExposureAuto", "GainAuto", "BalanceWhiteAuto")
 
 
@@ -154,10 +157,18 @@ def _set_up(nodes: Any, settings: GenicamSettings) -> None:
         getattr(nodes, name).value = value
 
 
+def _find() -> list[Found]:
+    """Producers where GenTL says that they are; they are not loaded, so which cameras are there is not known yet."""
+    folders = [Path(folder) for folder in os.environ.get(_PRODUCERS, "").split(os.pathsep) if folder]
+    files = sorted({file for folder in folders for file in folder.glob("*.cti")})
+    return [Found("genicam", str(file), _FOUND, {"producer": str(file)}) for file in files]
+
+
 DRIVER = Driver(
     name="genicam",
     summary="a GenICam camera (GigE Vision, USB3 Vision), by its maker's GenTL producer",
     roles=frozenset({"camera"}),
     settings=GenicamSettings,
     open=_open,
+    find=_find,
 )

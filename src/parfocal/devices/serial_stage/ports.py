@@ -23,17 +23,33 @@ _USB: dict[str, dict[tuple[int, int], str]] = {
 }
 
 
+_ASKED_FIRST = "grbl"
+"""The driver that unknown ports are listed under, once."""
+
+
 def boards_on_ports(driver: str) -> list[Found]:
     """Ports whose USB adapter looks like that of a driver's boards. What is really behind is known when it is opened.
+
+    Ports that look like none of them are listed too, under one driver: an adapter may be of another make.
 
     Args:
         driver: grbl, marlin or sangaboard.
     """
     from serial.tools.list_ports import comports
 
-    known = _USB[driver]
-    return [
+    known, ports = _USB[driver], sorted(comports())
+    found = [
         Found(driver, port.device, known[port.vid, port.pid], {"port": port.device})
-        for port in sorted(comports())
+        for port in ports
         if (port.vid, port.pid) in known
     ]
+    if driver == _ASKED_FIRST:
+        every_known = {usb for boards in _USB.values() for usb in boards}
+        unknown = [port for port in ports if (port.vid, port.pid) not in every_known]
+        found += [Found(driver, port.device, _unknown(port.vid, port.pid), {"port": port.device}) for port in unknown]
+    return found
+
+
+def _unknown(vendor: int | None, product: int | None) -> str:
+    name = "" if vendor is None or product is None else f" (USB {vendor:04x}:{product:04x})"
+    return f"unknown serial port{name}: if your board is there, try the drivers {', '.join(_USB)} one after the other"
