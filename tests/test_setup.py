@@ -1,6 +1,7 @@
 """The guided first run, by the command: each step measures, says what is wrong, and writes down what it found."""
 
 import json
+from datetime import UTC, datetime
 
 import click
 import pytest
@@ -8,8 +9,37 @@ import pytest
 from drivers_of_tests import CLOSED, HomingZ
 from parfocal.config import connected
 from parfocal.config.proposed import proposed_values
+from parfocal.config.tables import read_instrument_file
 from parfocal.config.written import read_values, write_values
 from parfocal.devices.driver import Driver, DriverSettings, Found
+from parfocal.scan.calibration.record import Calibration, identity_of, write_calibration
+
+FIGURES = {
+    "backlash": {
+        "backlash_um": {"mean": 23.0, "sd": 0.1, "max": 23.4},
+        "shifts_um": [23.0, 23.4],
+        "plateau": "play",
+        "plateau_travel_um": [],
+        "plateau_moved_um": [],
+        "planes": 9,
+        "step_um": 1.5,
+    },
+    "stage": {
+        "xy_backlash_um": [{"mean": 61.0, "sd": 2.0, "max": 64.0}, {"mean": -0.4, "sd": 2.0, "max": 1.0}],
+        "px_per_um": [[2.9, 0.0], [0.0, 2.9]],
+        "pixel_um": [0.345, 0.345],
+        "pixel_size_um": 0.345,
+        "pixel_size_error": 0.0002,
+        "rotation_deg": 0.1,
+        "shear_deg": 0.0,
+        "stage_error_um": 2.0,
+        "neighbour_error_um": 2.8,
+        "stops": 74,
+        "stops_for_a_thousandth": 27,
+        "length_um": 4000.0,
+    },
+}
+"""What a calibration found."""
 
 
 @pytest.fixture
@@ -60,6 +90,35 @@ def test_a_picture_that_is_no_good_is_told_of_in_words(file, run, monkeypatch):
     monkeypatch.setattr("parfocal.devices.simulated.SimulatedLamp.is_on", False)
     (wrong,) = run(file(), "light")["light"]["wrong"]
     assert "black" in wrong
+
+
+def test_backlash_and_pixel_size_as_measured_go_into_the_file_and_the_approach_is_made_to_fit(file, run, monkeypatch):
+    """How they are measured: tests/scan/calibration; that takes minutes of pictures."""
+    asked_for = []
+
+    def measured(instrument, steps, path, *, repeats, on_progress):
+        asked_for.append((steps, repeats))
+        moment = {"date": datetime.now(UTC), "version": "0", "images": 1, "settings": {}}
+        calibration = Calibration(microscope=instrument.microscope.name, identity=identity_of(instrument.microscope))
+        for step in steps:
+            calibration = calibration.with_step(step, {**moment, "figures": FIGURES[step]})
+        write_calibration(path, calibration)
+        return {"pictures": [], "pixel_size_um": 0.34567, "wrong": []}
+
+    monkeypatch.setattr("parfocal.api.calibrate", measured)
+    path = file(frame_shape=(240, 320))
+    told = run(path, "backlash")["backlash"]
+    assert asked_for == [(["backlash", "stage"], 3)]
+    values = read_values(path)
+    approach = values["approach"]
+    assert approach == told["approach"]
+    assert approach["backlash_um"] >= FIGURES["backlash"]["backlash_um"]["max"]  # the largest that was found
+    assert approach["take_up_um"] >= approach["backlash_um"] + 1.0
+    assert values["xy"] == told["xy"]
+    assert values["xy"]["backlash_um"][0] >= FIGURES["stage"]["xy_backlash_um"][0]["mean"]
+    assert values["xy"]["backlash_um"][1] >= 0
+    assert values["camera"]["pixel_size_um"] == told["pixel_size_um"] == 0.34567
+    assert read_instrument_file(str(path)).camera.pixel_size_um == 0.34567  # the file holds together
 
 
 @pytest.mark.slow
