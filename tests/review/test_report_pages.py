@@ -62,6 +62,7 @@ def test_marks_and_typed_counts_are_graded_for_the_fields_that_were_looked_at(ra
     page = raj.get(f"/reports/{number}").text
     assert f"<strong>{bacilli.grade}</strong> {bacilli.grade_title}" in page
     assert "Thick in places." in page
+    assert "Means are for an oil-immersion field" in page
     words = PdfReader(io.BytesIO(raj.get(f"/reports/{number}/1.pdf").content)).pages[0].extract_text()
     assert "Gram-negative bacilli" in words
     assert "Signed by raj" in words

@@ -219,6 +219,53 @@ def test_two_readers_read_three_slides_to_the_agreement_report(browser, folder):
         assert "In 1 the organism occurs in a scanned field that was not drawn" in lead.page.inner_text("main")
 
 
+def test_a_report_is_counted_on_the_image_signed_and_amended(browser, folder):
+    with serving(folder) as (_, address):
+        raj = Seat(browser, address, "raj")
+        page = raj.page
+        slide = page.request.get(f"{address}/api/slides").json()[0]["id"]
+        raj.go(f"/slides/{slide}/report")
+        page.fill("#fields", str(FIELDS))
+        raj.looks_right("report-new")
+        page.click("text=Begin")
+        raj.ready()
+        raj.look_at_all()
+        raj.mark("gnb", 0.25, 0.25)
+        raj.mark("gnb", 0.5, 0.5)
+        raj.mark("pus", 0.7, 0.3)
+        page.fill("#answer-comment", "Thick in places.")
+        page.press("#answer-comment", "Tab")
+        raj.saved()
+        assert page.inner_text(".tally[data-item=gnb] .total") == "2"
+        raj.looks_right("report-counting")
+        raj.go("/reports")
+        raj.looks_right("reports-draft")
+        page.click("main li a")
+        raj.ready()
+        page.click("text=Sign the report")
+        page.wait_for_url("**/reports/*")
+        raj.looks_right("report-signed")
+        page.fill("#reason", "One was precipitate")
+        page.click("text=Begin the next version")
+        raj.ready()
+        page.locator("#strip button >> nth=1").click()  # where the marks are
+        raj.mark("gnb", 0.5, 0.5)  # a second time takes it back
+        raj.saved()
+        raj.looks_right("report-amending")
+        page.click("text=Sign the report")
+        page.wait_for_url("**/reports/*")
+        raj.looks_right("report-amended")
+        assert "Version 2, signed by raj" in page.inner_text("main")
+        for version in (1, 2):
+            link = page.get_attribute(f"text=PDF of version {version}", "href")
+            answer = page.request.get(address + link)
+            assert (answer.headers["content-type"], answer.body()[:5]) == ("application/pdf", b"%PDF-")
+        counts = [page.request.get(f"{page.url}/{version}.json").json()["counts"]["gnb"] for version in (1, 2)]
+        assert counts == [2, 1]
+        raj.go("/reports")
+        raj.looks_right("reports")
+
+
 def finish(seat: Seat) -> None:
     """Read what is left, and find nothing."""
     while seat.begin():
