@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from postgres import new_database
 from reviewing import Server, routes_of
 from sqlalchemy import select
 from studying import MODALITIES, READERS, SECRETS, SLIDES, Study, new_key, write_slides
@@ -18,12 +19,22 @@ from parfocal.review.sheets.frames import HEIGHT, WIDTH
 FINDING = "seen by mia alone"
 
 
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def new_url(request, tmp_path_factory):
+    """`new_url()`: a database of either kind; PostgreSQL in the slow tests."""
+    if request.param == "postgresql":
+        pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
+        servers = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")
+        return lambda: new_database(servers[0], like=servers[1])
+    return lambda: f"sqlite:///{tmp_path_factory.mktemp('blinding') / 'review.sqlite'}"
+
+
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, new_url):
     """Running; mia has entered something, raj has one reading open that has an image."""
     folder = tmp_path_factory.mktemp("to read")
     write_slides(folder)
-    study = Study(Server(ServeSettings(str(folder), f"sqlite:///{folder / 'review.sqlite'}")))
+    study = Study(Server(ServeSettings(str(folder), new_url())))
     study.enter("mia", study.begin("mia"), what="answered", item="comment", words=FINDING)
     while study.case(sheet_id := study.begin("raj"))[1] == "glass":
         study.read("raj", sheet_id)
@@ -246,8 +257,8 @@ def test_a_reader_cannot_open_a_reading_of_another_one_or_one_that_is_not_begun(
 
 
 @pytest.fixture
-def study_of_two(study, tmp_path):
-    settings = ServeSettings(study.server.settings.source, f"sqlite:///{tmp_path / 'other.sqlite'}")
+def study_of_two(study, new_url):
+    settings = ServeSettings(study.server.settings.source, new_url())
     return Study(Server(settings))
 
 
