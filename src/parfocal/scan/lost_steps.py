@@ -210,9 +210,12 @@ class StepWatch:
     def _comparisons(self, sight: Sight) -> list[Comparison]:
         """With what should show the same, in no wider a reach than that; where none agrees, in any."""
         beside = list(self._beside(sight.planned))
-        near = [self._found(other, sight, self.within_um) for other in beside]
-        how, _ = standing(near, self.within_um)
-        if how == "right":
+        near: list[Comparison] = []
+        for other in beside:
+            near.append(self._found(other, sight, self.within_um))
+            if other.planned.index in self._trusted and standing(near[-1:], self.within_um)[0] == "right":
+                return near
+        if standing(near, self.within_um)[0] == "right":
             return near
         others = {one.planned.index: one for one in ((self._before,) if self._before else ()) + tuple(beside[-2:])}
         return near + [self._found(other, sight) for other in others.values()]
