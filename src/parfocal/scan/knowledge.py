@@ -17,6 +17,7 @@ from parfocal.scan.lost_steps import StepWatch
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.settings import ScanSettings
 from parfocal.scan.tissue import TissueMap
+from parfocal.scan.verdicts import Verdicts
 
 MOST_OUT, MOST_OUT_MEASURED = 0.4, 0.6
 """Probability of being out of focus from which a kept frame is taken again; where the focus was measured, by images of
@@ -70,12 +71,12 @@ class SlideKnowledge:
         self.steps = StepWatch(plan, microscope.camera.frame_shape, pixel_um)
         self.last_um = 0.0
         self.doubt_ahead = False
-        self.verdicts: dict[int, str] = {}
-        self.attempts: dict[int, int] = {}
+        self.verdicts = Verdicts(len(plan))
+        self.attempts = np.zeros(len(plan), np.int32)  # by field: how often it was taken
         self.rescanned: list[int] = []
         self.judgements: dict[int, Judgement] = {}
-        self._measured_ones: set[int] = set()
-        self._centres: dict[int, float] = {}
+        self._is_measured = np.zeros(len(plan), bool)
+        self._centres = np.full(len(plan), np.nan)
 
     def begin_at(self, planned: PlannedField, z_um: float, now_s: float) -> None:
         """The focus of a field is known to a µm or so."""
@@ -91,7 +92,7 @@ class SlideKnowledge:
 
     def begin_attempt(self, planned: PlannedField) -> int:
         """A field is taken, perhaps again: its number of the attempt."""
-        attempt = self.attempts.get(planned.index, 0) + 1
+        attempt = int(self.attempts[planned.index]) + 1
         if attempt > 1:
             self.rescanned.append(planned.index)
         self.kept.forget_if_there((planned.row, planned.column))
@@ -116,14 +117,14 @@ class SlideKnowledge:
         if result.verdict != "focused":
             self.kept.forget_if_there((planned.row, planned.column))  # it may have been asked about
             return None
-        self._measured_ones.discard(planned.index)
+        self._is_measured[planned.index] = False
         if result.focus_um is None or result.focus_sd_um is None:
             focus = expected
             if asked is not None:
                 self._learn_from_neighbours(planned, focus, result.z_um, asked.judgement, now_s)
         else:
             focus = Expectation(result.focus_um, math.hypot(result.focus_sd_um, self._settings.arrival_error_um))
-            self._measured_ones.add(planned.index)
+            self._is_measured[planned.index] = True
             if not self._follows:
                 self.surface.add(planned.x_um, planned.y_um, focus.z_um, focus.sd_um, time_s=now_s)
             self.last_um = result.focus_um
@@ -152,18 +153,20 @@ class SlideKnowledge:
 
     def doubtful(self) -> list[PlannedField]:
         """Fields that are unsure, failed, probably out of focus or unlike the others, in the plan's order."""
-        doubtful = {index for index, verdict in self.verdicts.items() if verdict in ("unsure", "failed")}
+        doubtful = self.verdicts.fields("unsure", "failed")
         for index, judged in self.judgements.items():
-            if judged.out_of_focus > (MOST_OUT_MEASURED if index in self._measured_ones else MOST_OUT):
+            if judged.out_of_focus > (MOST_OUT_MEASURED if self._is_measured[index] else MOST_OUT):
                 doubtful.add(index)
-        return [planned for planned in self._plan if planned.index in doubtful | self._unlike()]
+        doubtful |= self._unlike()
+        return [planned for planned in self._plan if planned.index in doubtful]
 
     def _unlike(self) -> set[int]:
         """Fields of a single image with far less detail than the slide's others."""
-        if not self._centres:
+        known = self._centres[~np.isnan(self._centres)]
+        if not known.size:
             return set()
-        least = float(np.median(list(self._centres.values()))) - LEAST_LIKE
-        return {index for index, centre in self._centres.items() if centre < least} - self._measured_ones
+        least = float(np.median(known)) - LEAST_LIKE
+        return set(np.flatnonzero((self._centres < least) & ~self._is_measured).tolist())
 
     def _keep(
         self, planned: PlannedField, frame: Frame, z_um: float, focus: Expectation, measured: bool = False

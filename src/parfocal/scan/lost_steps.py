@@ -298,11 +298,11 @@ def without_suspects(folder: FieldsFolder, suspects: set[tuple[int, int]]) -> Fi
     return folder.with_attempts(sound)
 
 
-def note_of(doubt: Doubt, attempts: dict[int, int]) -> dict[str, Any]:
+def note_of(doubt: Doubt, attempts: NDArray[np.int32]) -> dict[str, Any]:
     """What the journal says of steps that were lost, as JSON values."""
     return {
         "field": doubt.index,
         "off_um": None if doubt.off_um is None else [round(um, 2) for um in doubt.off_um],
         "why": doubt.why,
-        "suspects": [[index, attempts[index]] for index in doubt.suspects],
+        "suspects": [[index, int(attempts[index])] for index in doubt.suspects],
     }

@@ -109,7 +109,7 @@ class ScanRun:
 
     def progress(self) -> ScanProgress:
         """How far it is."""
-        in_doubt = sum(verdict in ("unsure", "failed") for verdict in self.knowledge.verdicts.values())
+        in_doubt = self.knowledge.verdicts.count("unsure", "failed")
         if self.fields_done % _COUNT_EVERY == 0:
             self._wanted = self.knowledge.tissue.count()
         return ScanProgress(self.fields_done, max(self._wanted, self.fields_done), self.images, in_doubt)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
+
+import numpy as np
 
 from parfocal.scan.plan import PlannedField, ScanPlan
 
 STRIDE = 6
 """Fields from one sparse field to the next, at most: a piece of tissue smaller than that square may be missed."""
 
+_UNKNOWN = -1
 _BESIDE = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if row or column]
 
 
@@ -26,7 +30,7 @@ class TissueMap:
         self._plan = plan
         self._everywhere = everywhere
         self._rows, self._columns = _spread(plan.rows, stride), _spread(plan.columns, stride)
-        self._shows: dict[tuple[int, int], bool] = {}
+        self._shows = np.full((plan.rows, plan.columns), _UNKNOWN, np.int8)
 
     def sparse(self) -> list[PlannedField]:
         """The sparse fields, in serpentine order; the corners of the plan are among them."""
@@ -51,24 +55,37 @@ class TissueMap:
         while found:
             found = False
             for field in self._plan:
-                if (field.row, field.column) not in self._shows and self._is_wanted(field):
+                if self._shows[field.row, field.column] == _UNKNOWN and self._is_wanted(field):
                     found = True
                     yield field
 
     def count(self) -> int:
         """Fields visited, and those worth a visit as far as is known."""
-        return sum((field.row, field.column) in self._shows or self._is_wanted(field) for field in self._plan)
+        if self._everywhere:
+            return len(self._plan)
+        full = np.pad(self._shows == 1, 1)
+        wanted = self._shows != _UNKNOWN
+        for row, column in _BESIDE:
+            wanted |= full[1 + row : 1 + row + self._plan.rows, 1 + column : 1 + column + self._plan.columns]
+        around = [
+            [np.array([pick(_enclosing(places, value)) for value in range(count)]) for pick in (min, max)]
+            for places, count in ((self._rows, self._plan.rows), (self._columns, self._plan.columns))
+        ]
+        for rows, columns in itertools.product(*around):
+            wanted |= self._shows[np.ix_(rows, columns)] == 1
+        return int(wanted.sum())
 
     def _is_wanted(self, field: PlannedField) -> bool:
         if self._everywhere:
             return True
-        beside = any(self._shows.get((field.row + row, field.column + column), False) for row, column in _BESIDE)
+        row, column = field.row, field.column
+        beside = self._shows[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] == 1
         around = (
-            self._shows.get((row, column), False)
+            self._shows[row, column] == 1
             for row in _enclosing(self._rows, field.row)
             for column in _enclosing(self._columns, field.column)
         )
-        return beside or any(around)
+        return bool(beside.any()) or any(around)
 
 
 def _spread(count: int, stride: int) -> list[int]:
