@@ -21,6 +21,8 @@ _MOST_KNOWN = 1000
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
+_CHANGING = ("/account", "/account/password", "/sign-out")  # all that a made-up password opens
+
 How = Literal["local", "password", "proxy"]
 
 
@@ -150,7 +152,7 @@ def somebody(request: Request, visitor: Annotated[Visitor | None, Depends(anybod
     """
     if visitor is None:
         raise HTTPException(401, "sign in first")
-    if visitor.must_change and not request.url.path.startswith("/account"):
+    if visitor.must_change and request.url.path not in _CHANGING:
         raise HTTPException(403, "choose a password of your own first")
     return visitor
 
