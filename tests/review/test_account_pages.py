@@ -247,6 +247,11 @@ def test_only_an_admin_sees_accounts_and_trail_and_who_tries_is_written_down(ser
     assert answer.status_code == 403
 
 
+@pytest.mark.parametrize("before", ["99999999999999999999", "0", "x"])
+def test_a_place_in_the_trail_that_there_cannot_be_is_refused(server, before):
+    assert server.local().get(f"/trail?before={before}").status_code == 422
+
+
 def test_every_right_belongs_to_somebody_and_all_to_the_admin():
     assert Role.ADMIN.rights == set(Right)
     assert Role.READER.rights == {Right.BROWSE}

@@ -111,9 +111,16 @@ def test_a_folder_without_stacks_says_so(tmp_path):
     assert "parfocal collect" in Server(ServeSettings(str(tmp_path / "empty"))).local().get("/labelling").text
 
 
-def test_a_damaged_description_is_told(browser, folder):
+def test_a_damaged_description_is_told_and_the_other_stacks_are_judged(browser, folder):
     (folder / "stacks" / "a" / "stack.json").write_text("{")
-    assert browser.get("/api/stacks").status_code == 404
+    states = {one["place"]: one["label_state"] for one in browser.get("/api/stacks").json()}
+    assert states == {"stacks/a": "damaged", "stacks/b": "auto"}
+    page = browser.get("/labelling").text
+    assert 'data-place="stacks/b"' in page
+    assert "damaged" in page
+    assert browser.get("/labelling?stack=stacks/a").status_code == 404
+    (folder / "stacks" / "b" / "stack.json").write_text("{")
+    assert "stacks/b cannot be read" in browser.get("/labelling").text
 
 
 def test_only_who_may_operate_labels(server):

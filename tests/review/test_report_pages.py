@@ -6,7 +6,7 @@ import json
 import pytest
 from pypdf import PdfReader
 from reviewing import HEIGHT, PIXEL_UM, SECRET_NAME, WIDTH, post
-from sqlalchemy import select
+from sqlalchemy import select, text
 from studying import new_key
 
 from parfocal.review.accounts.roles import Role
@@ -95,6 +95,51 @@ def test_an_amendment_is_a_new_version_that_begins_with_what_was_entered(raj, nu
     sign(raj, third)
     with server.services.database.reading() as session:
         assert list(session.scalars(select(ReportRow.version).order_by(ReportRow.version))) == [1, 2, 3]
+
+
+def test_only_who_signed_a_report_or_an_admin_amends_it(raj, number, server):
+    page = f"/reports/{number}"
+    lena, root = server.signed_in("lena", Role.LEAD), server.signed_in("boss", Role.ADMIN)
+    assert "Begin the next version" not in lena.get(page).text
+    assert lena.post(f"{page}/amend", data={"reason": "mine"}).status_code == 403
+    sheet_id = post(root, page, f"{page}/amend", reason="of the office").headers["location"].rpartition("/")[2]
+    assert sign(root, sheet_id) == number
+    assert post(raj, page, f"{page}/amend", reason="again").status_code == 303
+
+
+def test_a_draft_is_discarded_and_stands_in_the_way_of_nobody(raj, number, server, slide_id):
+    page, root = f"/reports/{number}", server.signed_in("boss", Role.ADMIN)
+    first = post(raj, page, f"{page}/amend", reason="begun").headers["location"].rpartition("/")[2]
+    assert server.signed_in("mia").post(f"/sheets/{first}/discard").status_code == 404
+    assert "Discard the draft" in root.get(page).text
+    assert post(root, page, f"/sheets/{first}/discard").headers["location"] == "/reports"
+    assert raj.get(f"/sheets/{first}").status_code == 404
+    assert "draft discarded" in root.get("/trail").text
+    second = post(raj, page, f"{page}/amend", reason="once more").headers["location"].rpartition("/")[2]
+    assert post(raj, page, f"/sheets/{second}/discard").status_code == 303
+    draft = begin(raj, slide_id)
+    raj.post(f"/sheets/{draft}/pause")
+    assert post(raj, f"/sheets/{draft}", f"/sheets/{draft}/discard").status_code == 303
+    assert draft not in raj.get("/reports").text
+    assert raj.post(f"/sheets/{number}/discard").status_code == 422  # it is signed
+    assert raj.get(f"{page}/1.json").status_code == 200
+
+
+def test_a_report_that_was_changed_in_the_database_is_not_shown_as_signed(raj, number, server):
+    with server.services.database.writing() as session:
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(text("ALTER TABLE reports DISABLE TRIGGER ALL"))
+        else:
+            for (name,) in session.execute(
+                text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'reports'")
+            ).all():
+                session.execute(text(f"DROP TRIGGER {name}"))
+        row = session.scalar(select(ReportRow))
+        row.content = {**row.content, "slide": "of somebody else"}
+    for path in (f"/reports/{number}", f"/reports/{number}/1.pdf", f"/reports/{number}/1.json"):
+        answer = raj.get(path)
+        assert answer.status_code == 422
+        assert "was changed since" in answer.text
 
 
 def test_an_amendment_needs_a_reason(raj, number):

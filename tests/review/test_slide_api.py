@@ -179,6 +179,26 @@ def test_a_reader_is_not_told_where_a_damaged_slide_lies(slides, tmp_path, serve
     assert SECRET_NAME not in answer.text
 
 
+def test_a_folder_that_cannot_be_looked_into_is_left_out_and_told_to_who_may_know(slides, tmp_path, serve, monkeypatch):
+    """Its listing is refused, as to anybody but root."""
+    shutil.copytree(slides, tmp_path / "copy")
+    (tmp_path / "copy" / "lost+found").mkdir()
+    listed = Path.iterdir
+
+    def refused(path):
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    server = serve(source=str(tmp_path / "copy"))
+    operator, reader = server.signed_in("mia", Role.OPERATOR), server.signed_in("raj")
+    assert len(operator.get("/api/slides").json()) == 1
+    assert "Left out: lost+found: Permission denied" in operator.get("/").text
+    assert "lost+found" not in reader.get("/").text
+    assert operator.get("/labelling").status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -235,3 +235,11 @@ def test_any_design_is_planned_completely(slides, modalities, readers, repeats, 
     for reader in design.readers:
         turns = [one.turn for one in plan.of(reader)]
         assert turns == sorted(turns)
+
+
+@pytest.mark.parametrize(("what", "most"), [("slides", 500), ("modalities", 64), ("readers", 64)])
+def test_a_name_that_no_database_keeps_is_refused_before_the_study_starts(what, most):
+    names = {"slides": ("a",), "modalities": ("b",), "readers": ("c",)}
+    StudyDesign("x", **names | {what: ("n" * most,)}, reference=None)
+    with pytest.raises(SettingsError, match=f"at most {most}"):
+        StudyDesign("x", **names | {what: ("n" * (most + 1),)}, reference=None)

@@ -14,7 +14,7 @@ from parfocal.errors import InputError
 from parfocal.review.readings import NON_INTERPRETABLE, Reading
 from parfocal.review.study import Assignment, StudyPlan
 
-Phase = Literal["waiting", "open", "paused", "submitted"]
+Phase = Literal["waiting", "open", "paused", "submitted", "discarded"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class ReadingState:
     """Where a reading stands.
 
     Attributes:
-        phase: waiting → open ⇄ paused → submitted; an open one can be submitted too.
+        phase: waiting → open ⇄ paused → submitted; an open one can be submitted too. The draft of a report can be
+            discarded, a reading of a study cannot.
         since: when this phase began; None while waiting.
         seconds: for which it was open before that.
         answer: what was saved so far; final once submitted.
@@ -77,6 +78,10 @@ class ReadingState:
         spent = self._spent(at) if self.phase == "open" else self.seconds
         done = self._from("submitted", "open", "paused")
         return replace(done, phase="submitted", since=at, seconds=spent, answer=answer, submitted_at=at)
+
+    def discard(self, at: datetime) -> ReadingState:
+        """Give up the draft of a report."""
+        return replace(self._from("discarded", "open", "paused"), phase="discarded", since=at)
 
     def _from(self, done: str, *phases: Phase) -> ReadingState:
         if self.phase not in phases:

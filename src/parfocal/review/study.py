@@ -24,6 +24,7 @@ FIELDS_PER_SLIDE = 30
 WASH_OUT_DAYS = 14.0
 """What the College of American Pathologists asks for, at least."""
 
+_LONGEST = {"slides": 500, "modalities": 64, "readers": 64}  # characters of a name
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _CODE_LENGTH = 8
 _NO_MORE = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -71,6 +72,9 @@ class StudyDesign:
                 raise SettingsError(f"a study needs {what}: there are none")
             if len(set(names)) < len(names) or not all(names):
                 raise SettingsError(f"{what} of a study are named, and each once: {', '.join(names)}")
+            for name in names:
+                if len(name) > (most := _LONGEST[what]):
+                    raise SettingsError(f"{what}: {name[:40]}… has {len(name)} characters, at most {most} are kept")
         if self.reference is not None and self.reference not in self.modalities:
             raise SettingsError(f"the reference {self.reference!r} is none of {', '.join(self.modalities)}")
         for modality, slides in self.missing.items():

@@ -14,7 +14,7 @@ from parfocal.review.accounts import trail
 from parfocal.review.database.tables import EntryRow, ReportRow, SheetRow
 from parfocal.review.findings import answer_of
 from parfocal.review.reading_state import ReadingState
-from parfocal.review.report import Report, report_from_json
+from parfocal.review.report import Report, check_history, report_from_json
 from parfocal.review.report_forms import ReportForm, parse_form
 from parfocal.review.sheets.entries import Contents, Entry, check_entry, contents_of
 
@@ -168,9 +168,20 @@ def submit(session: Session, sheet: SheetRow) -> Report:
 
 
 def versions(session: Session, number: str) -> Sequence[Report]:
-    """All signed versions of a report, oldest first."""
+    """All signed versions of a report, oldest first.
+
+    Raises:
+        InputError: if one of them is not what was signed.
+    """
     query = select(ReportRow.content).where(ReportRow.number == number).order_by(ReportRow.version)
-    return [report_from_json(content, f"report {number}") for content in session.scalars(query)]
+    return check_history(report_from_json(content, f"report {number}") for content in session.scalars(query))
+
+
+def under_way(session: Session, number: str) -> SheetRow | None:
+    """The draft of a report's next version; None if nobody amends it."""
+    return session.scalar(
+        select(SheetRow).where(SheetRow.amends == number, SheetRow.phase.not_in(("submitted", "discarded")))
+    )
 
 
 def amendment(session: Session, sheet: SheetRow, reader: str, reason: str) -> SheetRow:
@@ -182,8 +193,7 @@ def amendment(session: Session, sheet: SheetRow, reader: str, reason: str) -> Sh
     number = sheet.amends or sheet.id
     latest = versions(session, number)[-1]
     latest.amend(reason)  # raises
-    under_way = select(SheetRow.id).where(SheetRow.amends == number, SheetRow.phase != "submitted")
-    if session.scalar(under_way) is not None:
+    if under_way(session, number) is not None:
         raise InputError(f"report {number} is being amended already")
     same = ("slide_id", "frames", "field_area_mm2", "um_per_px", "canvas")
     values = {name: getattr(sheet, name) for name in same}

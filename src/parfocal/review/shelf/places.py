@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ _SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslid
 """Of the files that OpenSlide and our own readers open."""
 
 _DEPTH = 3
+_LONGEST = 500  # characters of a place
 
 
 class NotHereError(FileError):
@@ -25,6 +26,10 @@ class Places(Protocol):
 
     def find(self) -> list[str]:
         """Places of all slides, sorted. Raises FileError if they cannot be listed."""
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What could not be looked into when they were found last, and why."""
 
     def source(self, place: str) -> Path | str:
         """What `Slide.open` takes."""
@@ -44,18 +49,25 @@ class LocalPlaces:
         if not path.exists():
             raise FileError(f"{path}: no such file or folder")
         path = path.resolve()
-        self.is_one = path.is_file() or _is_slide_folder(path)
+        self.is_one = path.is_file() or _is_slide_folder(path, {})
         self.root = path.parent if self.is_one else path
         self._only = path.name if self.is_one else None
+        self.unread: tuple[str, ...] = ()
 
     def find(self) -> list[str]:
         """See `Places`."""
         if self._only is not None:
             return [self._only]
-        try:
-            return sorted(path.relative_to(self.root).as_posix() for path in _walk(self.root, _DEPTH))
-        except OSError as error:
-            raise FileError(f"{self.root}: cannot be listed: {error.strerror or error}") from error
+        unread: dict[Path, str] = {}
+        found = sorted(path.relative_to(self.root).as_posix() for path in _walk(self.root, _DEPTH, unread))
+        if self.root in unread:
+            raise FileError(f"{self.root}: cannot be listed: {unread[self.root]}")
+        too_long = [
+            f"{place[:40]}…: a name of more than {_LONGEST} characters" for place in found if len(place) > _LONGEST
+        ]
+        said = [f"{path.relative_to(self.root).as_posix()}: {why}" for path, why in sorted(unread.items())]
+        self.unread = (*said, *too_long)
+        return [place for place in found if len(place) <= _LONGEST]
 
     def source(self, place: str) -> Path:
         """See `Places`."""
@@ -71,6 +83,8 @@ class RemotePlaces:
     Raises:
         SettingsError: if the URL's file system is not installed.
     """
+
+    unread: tuple[str, ...] = ()
 
     def __init__(self, url: str) -> None:
         self._files, self._path = file_system(url)
@@ -99,23 +113,39 @@ def places_at(source: str) -> LocalPlaces | RemotePlaces:
     return RemotePlaces(source) if "://" in source else LocalPlaces(Path(source))
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    for path in folder.iterdir():
+def _walk(folder: Path, depth: int, unread: dict[Path, str]) -> Iterator[Path]:
+    """Slides; folders that cannot be looked into are left out, and told with the reason."""
+    for path in _listed(folder, unread):
         if path.name.startswith(".") or path.name.endswith(".part"):
             continue
-        if path.is_file():
+        if _granted(path.is_file):
             if path.name.lower().endswith(_SUFFIXES):
                 yield path
-        elif _is_slide_folder(path):
+        elif _is_slide_folder(path, unread):
             yield path
-        elif depth > 1 and path.is_dir() and not path.name.endswith("_files"):
-            yield from _walk(path, depth - 1)
+        elif depth > 1 and _granted(path.is_dir) and not path.name.endswith("_files") and path not in unread:
+            yield from _walk(path, depth - 1, unread)
 
 
-def _is_slide_folder(path: Path) -> bool:
-    """A folder of fields, of OME-Zarr or of DICOM files."""
-    if not path.is_dir():
+def _listed(folder: Path, unread: dict[Path, str]) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        unread[folder] = error.strerror or str(error)
+        return []
+
+
+def _granted(asked: Callable[[], bool]) -> bool:
+    """An answer of the file system; no where it must not be asked."""
+    try:
+        return asked()
+    except OSError:
         return False
-    if any((path / name).is_file() for name in (HEADER_FILE, "zarr.json", ".zattrs")):
-        return True
-    return any(file.suffix == ".dcm" for file in path.iterdir())
+
+
+def _is_slide_folder(path: Path, unread: dict[Path, str]) -> bool:
+    """A folder of fields, of OME-Zarr or of DICOM files."""
+    if not _granted(path.is_dir):
+        return False
+    inside = {file.name for file in _listed(path, unread)}
+    return not inside.isdisjoint((HEADER_FILE, "zarr.json", ".zattrs")) or any(n.endswith(".dcm") for n in inside)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from parfocal.documents import read_json
-from parfocal.errors import SettingsError
+from parfocal.errors import FileError, SettingsError
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.places import NotHereError
 from parfocal.slide.fields.layout import HEADER_FILE
@@ -31,7 +31,7 @@ class StackEntry:
 
     Attributes:
         place: of its folder, relative to what is served.
-        label_state: "auto" where nobody has judged it.
+        label_state: "auto" where nobody has judged it, "damaged" where its description cannot be read.
     """
 
     place: str
@@ -51,11 +51,7 @@ class StackShelf:
         self._planes = BytesCache(_CACHE_BYTES)
 
     def entries(self) -> list[StackEntry]:
-        """Every stack, by its place.
-
-        Raises:
-            FileError: if a description cannot be read.
-        """
+        """Every stack, by its place, damaged ones too; folders that cannot be looked into are left out."""
         folders = sorted(_walk(self._root, _DEPTH))
         return [StackEntry(folder.relative_to(self._root).as_posix(), _state(folder)) for folder in folders]
 
@@ -133,15 +129,22 @@ def _encoded(stack: FocalStack, index: int) -> bytes:
 
 
 def _state(folder: Path) -> str:
-    described = read_json(folder / STACK_FILE)
-    return str(described.get("label_state", "auto")) if isinstance(described, dict) else "auto"
+    try:
+        described = read_json(folder / STACK_FILE)
+    except FileError:
+        return "damaged"
+    return str(described.get("label_state", "auto")) if isinstance(described, dict) else "damaged"
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     """Folders of stacks; a scan holds none."""
-    if (folder / STACK_FILE).is_file():
-        yield folder
-    elif depth > 0 and not (folder / HEADER_FILE).is_file():
-        for path in folder.iterdir():
-            if path.is_dir() and not path.name.startswith("."):
-                yield from _walk(path, depth - 1)
+    try:
+        if (folder / STACK_FILE).is_file():
+            yield folder
+            return
+        inside = [] if depth == 0 or (folder / HEADER_FILE).is_file() else list(folder.iterdir())
+    except OSError:  # another's, such as lost+found
+        return
+    for path in inside:
+        if not path.name.startswith(".") and path.is_dir():
+            yield from _walk(path, depth - 1)

@@ -20,7 +20,7 @@ from parfocal.review.database.tables import ReportRow, RulingRow, SheetRow, Stud
 from parfocal.review.findings import answer_of
 from parfocal.review.reading_state import ReadingState, submitted_readings
 from parfocal.review.readings import COLUMNS, GRADES, NON_INTERPRETABLE, REPEAT_COLUMN, Reading
-from parfocal.review.report import report_from_json
+from parfocal.review.report import check_history, report_from_json
 from parfocal.review.sheets.keeping import state_of
 from parfocal.review.studies.keeping import design_of, plan_of, sheets_of
 
@@ -76,7 +76,7 @@ def readings_of(session: Session, study: StudyRow) -> tuple[Reading, ...]:
     query = select(SheetRow, ReportRow.content).join(ReportRow, ReportRow.sheet_id == SheetRow.id)
     states: dict[str, ReadingState] = {}
     for sheet, content in session.execute(query.where(SheetRow.study_id == study.id)):
-        state, answer = state_of(sheet), answer_of(report_from_json(content))
+        state, answer = state_of(sheet), answer_of(check_history([report_from_json(content)])[0])
         states[sheet.code] = ReadingState(state.phase, state.since, state.seconds, answer, state.submitted_at)
     return submitted_readings(plan_of(study), states)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from parfocal.errors import SettingsError
@@ -19,6 +19,7 @@ from parfocal.review.web.visitors import COOKIE, Perhaps, Visitor, WithVisitor, 
 router = APIRouter(dependencies=[Depends(meant)], include_in_schema=False)
 
 _Word = Annotated[str, Form(max_length=200)]
+_EntryId = Annotated[int, Query(ge=1, lt=2**31)]
 
 
 @router.get("/sign-in")
@@ -178,7 +179,7 @@ def _accounts(
 
 @router.get("/trail")
 def trail_page(
-    request: Request, visitor: Administering, services: WithServices, before: int | None = None
+    request: Request, visitor: Administering, services: WithServices, before: _EntryId | None = None
 ) -> HTMLResponse:
     """The audit trail, newest first."""
     with services.database.reading() as session:

@@ -58,8 +58,8 @@ def page(request: Request, visitor: Operating, stacks: Stacks, stack: _Place = "
     """All stacks, and one of them to judge: the one that is asked for, or the first that nobody has judged."""
     entries = stacks.entries()
     place = stack or next((entry.place for entry in entries if entry.label_state == "auto"), "")
-    if not place and entries:
-        place = entries[0].place
+    if not place:
+        place = next((entry.place for entry in entries if entry.label_state != "damaged"), "")
     if not place:
         return render(request, "labelling.html", visitor, entries=entries, shown=None)
     shown, curve = stacks.stack(place), stacks.curve(place)

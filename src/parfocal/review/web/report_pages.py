@@ -25,7 +25,7 @@ from parfocal.review.study import FIELDS_PER_SLIDE, draw_fields
 from parfocal.review.web.blinding import NOT_WITHHELD, check_unblinded, is_blinded
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
-from parfocal.review.web.refusals import foreign
+from parfocal.review.web.refusals import Refused, foreign
 from parfocal.review.web.services import Services, WithServices
 from parfocal.review.web.slide_api import SlideId
 from parfocal.review.web.slide_pages import name_for
@@ -52,7 +52,7 @@ def reports_page(request: Request, visitor: Browsing, services: WithServices) ->
     if not visitor.may(Right.IDENTIFY):
         query = query.where(ReportRow.signed_by == visitor.name)
     drafts = select(SheetRow).where(
-        SheetRow.study_id.is_(None), SheetRow.reader == visitor.name, SheetRow.phase != "submitted"
+        SheetRow.study_id.is_(None), SheetRow.reader == visitor.name, SheetRow.phase.in_(("open", "paused"))
     )
     with services.database.reading() as session:
         blinded = is_blinded(session, visitor)
@@ -127,7 +127,16 @@ def _page(
 ) -> HTMLResponse:
     with services.database.reading() as session:
         versions, sheet = _seen(session, number, visitor)
-    values = {"versions": versions[::-1], "newest": versions[-1], "sheet": sheet, "problem": problem}
+        draft = keeping.under_way(session, number)
+    values = {
+        "versions": versions[::-1],
+        "newest": versions[-1],
+        "sheet": sheet,
+        "draft": draft,
+        "may_amend": _may_amend(versions, visitor),
+        "may_discard": draft is not None and (visitor.may(Right.ADMINISTER) or draft.reader == visitor.name),
+        "problem": problem,
+    }
     return render(request, "report.html", visitor, status=status, number=number, **values)
 
 
@@ -142,12 +151,21 @@ def amend(
     """Begin the next version, with all that was entered before."""
     try:
         with services.database.writing() as session:
-            _, sheet = _seen(session, number, visitor)
+            keeping.locked_sheet(session, number)  # of the first version: two at once do not begin the same one
+            versions, sheet = _seen(session, number, visitor)
+            if not _may_amend(versions, visitor):
+                raise Refused(403, "a report is amended by who signed it, or by an admin", "report of somebody else")
             made = keeping.amendment(session, sheet, visitor.name, reason)
             trail.note(session, visitor.name, "report amended", number, address_of(request), reason=reason)
     except InputError as error:
         return _page(request, number, visitor, services, str(error), 422)
     return RedirectResponse(f"/sheets/{made.id}", 303)
+
+
+def _may_amend(versions: Sequence[Report], visitor: Visitor) -> bool:
+    """Whoever signed a version of it, and the admin."""
+    signers = {one.signature.reader for one in versions if one.signature is not None}
+    return visitor.name in signers or visitor.may(Right.ADMINISTER)
 
 
 @router.get("/reports/{number}/{version}.json")

@@ -104,8 +104,7 @@ def sheet(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Sheet
 def enter(sheet_id: SheetId, new: NewEntry, visitor: Browsing, services: WithServices) -> Progress:
     """Save an entry. It is on disk when this answers."""
     with services.database.writing() as session:
-        row = own(session, keeping.locked_sheet(session, sheet_id), visitor)
-        check_running(session, row)
+        row = own_locked(session, sheet_id, visitor)
         keeping.enter(session, row, new.key, new.entry)
         session.flush()
         return _progress(row, keeping.contents(session, row.id))  # nothing is kept that cannot be shown again
@@ -115,16 +114,26 @@ def own(session: Session, row: SheetRow | None, visitor: Visitor) -> SheetRow:
     """A sheet that is this visitor's and was begun; others are not there, nor drafts of reports while a study runs."""
     if row is not None and row.reader != visitor.name:
         raise foreign("sheet")
-    if row is None or row.phase == "waiting":
+    if row is None or row.phase in ("waiting", "discarded"):
         raise HTTPException(404, "there is no such sheet")
     if row.study_id is None:
         check_unblinded(session, visitor, "sheet")
     return row
 
 
+def own_locked(session: Session, sheet_id: str, visitor: Visitor) -> SheetRow:
+    """One's own sheet, to be written upon: nobody else does, and its study is not closed, until the transaction ends.
+
+    Raises:
+        InputError: if its study is closed.
+    """
+    check_running(session, own(session, session.get(SheetRow, sheet_id), visitor))  # first, as whoever closes it does
+    return own(session, keeping.locked_sheet(session, sheet_id), visitor)
+
+
 def check_running(session: Session, row: SheetRow) -> None:
-    """Raises InputError if the sheet's study was closed."""
-    study = None if row.study_id is None else session.get(StudyRow, row.study_id)
+    """Raises InputError if the sheet's study was closed; until the transaction ends it is not."""
+    study = None if row.study_id is None else session.get(StudyRow, row.study_id, with_for_update={"read": True})
     if study is not None and study.state != "running":
         raise InputError("this study is closed")
 

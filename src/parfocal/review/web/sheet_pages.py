@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from parfocal.errors import FileError, InputError, SettingsError
 from parfocal.review.accounts import trail
+from parfocal.review.accounts.roles import Right
 from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.reading_state import ReadingState
 from parfocal.review.sheets import keeping
@@ -18,7 +19,7 @@ from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
 from parfocal.review.web.refusals import Refused, foreign
 from parfocal.review.web.services import Services, WithServices
-from parfocal.review.web.sheet_api import SheetId, check_running, own
+from parfocal.review.web.sheet_api import SheetId, own, own_locked
 from parfocal.review.web.visitors import Visitor, address_of
 
 router = APIRouter(dependencies=[Depends(meant)], include_in_schema=False)
@@ -108,8 +109,7 @@ def submit(request: Request, sheet_id: SheetId, visitor: Browsing, services: Wit
     """Sign a sheet: from now on it is final."""
     try:
         with services.database.writing() as session:
-            row = own(session, keeping.locked_sheet(session, sheet_id), visitor)
-            check_running(session, row)
+            row = own_locked(session, sheet_id, visitor)
             if row.phase == "submitted":
                 raise Refused(422, "this was submitted before, and is final", "sent once more after it was submitted")
             signed = keeping.submit(session, row)
@@ -122,8 +122,21 @@ def submit(request: Request, sheet_id: SheetId, visitor: Browsing, services: Wit
     return RedirectResponse(where, 303)
 
 
+@router.post("/sheets/{sheet_id}/discard")
+def discard(request: Request, sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Response:
+    """Give up a draft of one's own; or, as an admin, anybody's: it would stand in the way of every amendment."""
+    with services.database.writing() as session:
+        row = keeping.locked_sheet(session, sheet_id)
+        if row is None or not visitor.may(Right.ADMINISTER):
+            row = own(session, row, visitor)
+        if row.study_id is not None:
+            raise HTTPException(422, "a reading of a study cannot be discarded")
+        keeping.keep_state(row, keeping.state_of(row).discard(trail.now()))
+        trail.note(session, visitor.name, "draft discarded", row.id, address_of(request), of=row.reader)
+    return RedirectResponse("/reports", 303)
+
+
 def _change(sheet_id: str, visitor: Visitor, services: Services, step: Callable[[ReadingState], ReadingState]) -> None:
     with services.database.writing() as session:
-        row = own(session, keeping.locked_sheet(session, sheet_id), visitor)
-        check_running(session, row)
+        row = own_locked(session, sheet_id, visitor)
         keeping.keep_state(row, step(keeping.state_of(row)))

@@ -43,7 +43,8 @@ def gallery(request: Request, visitor: Browsing, services: WithServices) -> HTML
     """All slides."""
     cards = [_card(services.shelf, slide, visitor) for slide in visible(services, visitor)]
     blinded = not visitor.may(Right.IDENTIFY) and services.withheld.applies_to(visitor.name)
-    return render(request, "gallery.html", visitor, cards=cards, blinded=blinded)
+    unread = services.shelf.places.unread if visitor.may(Right.IDENTIFY) else ()
+    return render(request, "gallery.html", visitor, cards=cards, blinded=blinded, unread=unread)
 
 
 @router.get("/slides/{slide_id}")
