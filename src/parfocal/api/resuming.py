@@ -21,7 +21,6 @@ from parfocal.scan.plan import ScanPlan
 from parfocal.scan.report import TruthLedger
 from parfocal.scan.rescan import read_report
 from parfocal.scan.resume import ended, resume_fields
-from parfocal.scan.whereabouts import home
 from parfocal.slide.fields.disk import check_room
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import REPORT_FILE
@@ -151,11 +150,10 @@ def resume(
             _refuse_changes(fields, plan, instrument, predictor)
         check_room(path, len(plan) - len(fields.records), fields.header.frame_shape)
         ledger = TruthLedger(instrument.truth) if instrument.truth else None
-        homed = home(instrument.microscope)
         with overseen(instrument) as seen:
             summary = resume_fields(
                 seen.microscope, instrument.settings, predictor, plan, fields, told(ledger, on_progress),
-                instrument.truth, homed=homed, same_slide=not accept_changes, on_record=_records_as(on_stitch),
+                instrument.truth, same_slide=not accept_changes, on_record=_records_as(on_stitch),
                 switch=switch, beat=beat,
             )  # fmt: skip
         return finish(path, plan, summary, ledger, began_s, on_stitch)

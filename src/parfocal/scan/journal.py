@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
-from parfocal.devices.base import Camera, Frame, XYStage, ZStage
+from parfocal.devices.base import Camera, Frame, Homing, XYStage, ZStage
 from parfocal.devices.microscope import Microscope
 from parfocal.errors import InstrumentError
 
 Beat = Callable[[], None]
 """Called at every move and exposure: whoever watches knows that the scan has not hung."""
+
+
+_REFERENCE = "reference"  # where a move goes that finds the zero again
 
 
 class Journal(Protocol):
@@ -51,6 +55,8 @@ class JournalledXY:
 
     def __init__(self, stage: XYStage, journal: Journal, beat: Beat) -> None:
         self._stage, self._journal, self._beat = stage, journal, beat
+        if isinstance(stage, Homing):
+            self.home = partial(self._home, stage)
 
     @property
     def position_um(self) -> tuple[float, float]:
@@ -69,12 +75,20 @@ class JournalledXY:
             self._stage.move_to(x_um, y_um)
             noted.at = [round(axis_um, 3) for axis_um in self._stage.position_um]
 
+    def _home(self, stage: Homing) -> None:
+        """See `devices.base.Homing`."""
+        with _Noted(self._journal, self._beat, "xy", _REFERENCE) as noted:
+            stage.home()
+            noted.at = [round(axis_um, 3) for axis_um in self._stage.position_um]
+
 
 class JournalledZ:
     """A z stage whose moves are noted, before and after."""
 
     def __init__(self, stage: ZStage, journal: Journal, beat: Beat) -> None:
         self._stage, self._journal, self._beat = stage, journal, beat
+        if isinstance(stage, Homing):
+            self.home = partial(self._home, stage)
 
     @property
     def position_um(self) -> float:
@@ -90,6 +104,12 @@ class JournalledZ:
         """Move and settle. Raises as the stage does."""
         with _Noted(self._journal, self._beat, "z", round(z_um, 3)) as noted:
             self._stage.move_to(z_um)
+            noted.at = round(self._stage.position_um, 3)
+
+    def _home(self, stage: Homing) -> None:
+        """See `devices.base.Homing`."""
+        with _Noted(self._journal, self._beat, "z", _REFERENCE) as noted:
+            stage.home()
             noted.at = round(self._stage.position_um, 3)
 
 

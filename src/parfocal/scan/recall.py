@@ -60,9 +60,19 @@ def learn_again(
     return tuple(lost)
 
 
+def focus_found(folder: FieldsFolder) -> dict[str, Any] | None:
+    """What the journal says of the last search for the focus; the ones before were of no use. None if nothing.
+
+    Raises:
+        FileError: if the journal cannot be read.
+    """
+    notes = list(folder.notes("focus found"))
+    return notes[-1] if notes else None
+
+
 def _begin(knowledge: SlideKnowledge, folder: FieldsFolder, planned: dict[int, PlannedField]) -> None:
     """Where the scan began: its sweep, or, in folders without a journal, the first focus that was measured."""
-    found = next(folder.notes("focus found"), None)
+    found = focus_found(folder)
     if found is not None:
         knowledge.begin_at(planned[int(found["field"])], float(found["sweep"]["z_um"]), 0.0)
         return

@@ -13,7 +13,7 @@ from parfocal.scan.lost_steps import Doubt, suspects_of, without_suspects
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.run import ScanRun
 from parfocal.scan.settings import ScanSettings
-from parfocal.scan.whereabouts import Whereabouts, find_again, home, shifted
+from parfocal.scan.whereabouts import Whereabouts, find_again, home, known_fields, shifted
 from parfocal.slide.fields.folder import FieldsFolder
 
 LOSSES_AT_MOST = 5
@@ -53,10 +53,10 @@ class Regaining:
         self._lost_at.append(loss.index)
         folder = self._written()
         sound = without_suspects(folder, suspects_of(folder))
-        homed = home(self._microscope)
+        noted = journalled(self._microscope, self._journal, self._beat)
+        homed = home(noted)
         if homed:
-            noted = journalled(self._microscope, self._journal, self._beat)
-            where = find_again(noted, self._settings, self._eyes, sound)
+            where = find_again(noted, self._settings, self._eyes, sound, known_fields(sound))
         elif loss.off_um is not None:
             where = Whereabouts(xy_um=(-loss.off_um[0], -loss.off_um[1]))
         else:

@@ -181,7 +181,7 @@ def amend_report(
         **_outcome(fields, stitched, truths),
         "fields_in_doubt": list(run.in_doubt),
         "rescanned": report["rescanned"] + len(run.rescanned),
-        "images_total": report["images_total"] + run.images,
+        "images_total": report["images_total"] + run.new_images,
         "modelled_time_s": round(report["modelled_time_s"] + modelled_time_s, 6),
         "wall_time_s": round(report["wall_time_s"] + wall_time_s, 2),
         "out_of_focus": report["out_of_focus"] | judged,

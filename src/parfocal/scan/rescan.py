@@ -12,13 +12,15 @@ from parfocal.documents import read_json
 from parfocal.errors import FileError, SettingsError
 from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
-from parfocal.scan.journal import Beat, no_beat
+from parfocal.scan.journal import Beat, journalled, no_beat
+from parfocal.scan.lost_steps import suspects_of, without_suspects
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import OnField, ScanProgress
 from parfocal.scan.run import ScanRun
 from parfocal.scan.scanner import BORDER_SPARE, take_all, told_apart
 from parfocal.scan.settings import ScanSettings
+from parfocal.scan.whereabouts import find_again, known_fields, shifted
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import REPORT_FILE
 from parfocal.slide.fields.records import FieldRecord
@@ -61,8 +63,8 @@ def rescan_fields(
 ) -> ScanRun:
     """Take fields again, with a checked pair each, and add them to the folder. The lamp is off afterwards.
 
-    The foci that the scan measured are gone by, so the stage must stand in the same coordinates, and the slide must not
-    have been taken out.
+    The foci that the scan measured are gone by. As in a resume, up to three fields are visited before, and by how much
+    focus and pictures have moved is taken out; the slide must be the same, and lie as it did to within half a frame.
 
     Args:
         microscope: the instrument.
@@ -78,7 +80,8 @@ def rescan_fields(
 
     Raises:
         SettingsError: if a field was not visited by the scan, or no focus was measured in it.
-        ScanStoppedError: if instrument or disk fail or the command is interrupted; what was taken is kept.
+        ScanStoppedError: if no focus is found again, the slide is another one, instrument or disk fail, or the command
+            is interrupted; what was taken is kept.
         FileError: if the folder cannot be read.
     """
     visited = {record.index for record in folder.records}
@@ -96,9 +99,16 @@ def rescan_fields(
         on_field(record, progress)
 
     with FieldsWriter.reopen(folder) as writer:
-        run = ScanRun(microscope, settings, eyes, plan, truth, writer, beat)
-        run.recall(folder)
-        writer.note("taking again", fields=list(indices))
+        with told_apart(lambda: "while fields were looked for", writer):
+            noted = journalled(microscope, writer, beat)
+            sound = without_suspects(folder, suspects_of(folder))
+            known = known_fields(sound)
+            with lamp_lit(microscope.lamp):
+                where = find_again(noted, settings, eyes, sound, known)
+            run = ScanRun(shifted(microscope, where, settings.limits), settings, eyes, plan, truth, writer, beat)
+            run.recall(folder)
+        run.go_on_from(folder, where.sightings, where.images)
+        writer.note("taking again", fields=list(indices), **where.to_json())
         with told_apart(lambda: f"after {done} of {len(indices)} fields", writer), lamp_lit(microscope.lamp):
             take_all(run, run.again(indices), microscope, writer, count, switch, beat)
             writer.note("taken again", fields=done)

@@ -16,11 +16,12 @@ from parfocal.scan.lost_steps import suspects_of, without_suspects
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import OnField, ScanSummary, sweep_from_json
+from parfocal.scan.recall import focus_found
 from parfocal.scan.regain import Regaining
 from parfocal.scan.run import ScanRun
 from parfocal.scan.scanner import BORDER_SPARE, Taking, told_apart, written
 from parfocal.scan.settings import ScanSettings
-from parfocal.scan.whereabouts import find_again, shifted
+from parfocal.scan.whereabouts import Whereabouts, find_again, home, known_fields, shifted
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.writer import FieldsWriter
 
@@ -49,7 +50,6 @@ def resume_fields(
     on_field: OnField,
     truth: Truth | None = None,
     *,
-    homed: bool = False,
     same_slide: bool = True,
     on_record: Callable[[int, int], None] | None = None,
     switch: ScanSwitch | None = None,
@@ -57,8 +57,9 @@ def resume_fields(
 ) -> ScanSummary:
     """Take what a scan did not come to. The lamp is off afterwards, whatever happens.
 
-    Up to three fields that were measured are visited: by how much their
+    Stages that have a reference find it again. Up to three fields that were measured are visited: by how much their
     focus and their pictures have moved is taken out, so that the new fields lie in the coordinates of the old ones.
+    Where none was measured nothing tells whether the stage stands where it stood, and the focus is searched for anew.
     Surface, tissue and kept frames are learnt from the folder; fields whose frame is lost are taken again.
 
     Args:
@@ -69,7 +70,6 @@ def resume_fields(
         folder: the scan.
         on_field: called after each field.
         truth: of a simulated instrument; it is only written down.
-        homed: whether stages found their zero again before (`whereabouts.home`); it is only written down.
         same_slide: whether a slide that looks different is refused.
         on_record: called with how many records of the folder are learnt, of how many.
         switch: pauses or ends it between two fields.
@@ -84,10 +84,12 @@ def resume_fields(
     with FieldsWriter.reopen(folder) as writer:
         done = len(folder.records)
         with told_apart(lambda: f"while {done} of {len(plan)} fields were looked through", writer):
+            noted = journalled(microscope, writer, beat)
+            homed = home(noted)
+            sound = without_suspects(folder, suspects_of(folder))
+            known = known_fields(sound)
             with lamp_lit(microscope.lamp):
-                noted = journalled(microscope, writer, beat)
-                sound = without_suspects(folder, suspects_of(folder))
-                where = find_again(noted, settings, eyes, sound, same_slide=same_slide)
+                where = find_again(noted, settings, eyes, sound, known, same_slide=same_slide)
             moved = shifted(microscope, where, settings.limits)
             run = ScanRun(moved, settings, eyes, plan, truth, writer, beat)
             run.recall(folder, on_record)
@@ -96,9 +98,10 @@ def resume_fields(
         regaining = Regaining(moved, settings, eyes, plan, truth, writer, beat, lambda: written(writer))
         taking = Taking(run, regaining, microscope, writer, on_field, switch, beat, len(plan))
         with told_apart(taking.how_far, writer), lamp_lit(microscope.lamp):
-            return taking.to_the_end(_first_sweep(folder) or run.find_focus())
+            return taking.to_the_end(_first_sweep(folder, where) or run.find_focus())
 
 
-def _first_sweep(folder: FieldsFolder) -> SweepResult | None:
-    found = next(folder.notes("focus found"), None)
-    return None if found is None else sweep_from_json(found["sweep"])
+def _first_sweep(folder: FieldsFolder, where: Whereabouts) -> SweepResult | None:
+    """How the focus was found, if it still holds: a field that was measured was found again."""
+    found = focus_found(folder) if where.sightings else None
+    return where.sweep if found is None else sweep_from_json(found["sweep"])

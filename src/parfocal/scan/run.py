@@ -25,7 +25,7 @@ from parfocal.scan.knowledge import Asked, SlideKnowledge
 from parfocal.scan.lost_steps import NOTE, Doubt, Offset, Sight, note_of
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.progress import ScanProgress, ScanSummary
-from parfocal.scan.recall import learn_again
+from parfocal.scan.recall import focus_found, learn_again
 from parfocal.scan.settings import ScanSettings
 from parfocal.scan.whereabouts import Sighting
 from parfocal.scan.witness import Witness
@@ -81,11 +81,17 @@ class ScanRun:
         self.loss: Doubt | None = None
         """Why the run was given up, where the stage lost steps."""
         self.images = 0
+        self._images_before = 0
 
     @property
     def now_s(self) -> float:
         """Instrument time since the scan began, in s."""
         return self._microscope.clock.now_s - self._began_s
+
+    @property
+    def new_images(self) -> int:
+        """Exposures since a scan was gone on with."""
+        return self.images - self._images_before
 
     @property
     def fields_done(self) -> int:
@@ -181,7 +187,7 @@ class ScanRun:
             folder: of this plan, by these settings.
             on_record: called with how many records are learnt, of how many.
         """
-        found = next(folder.notes("focus found"), None)
+        found = focus_found(folder)
         if found is not None and found["difference_floor"] is None:
             self._take_unfocused(float(found["sweep"]["z_um"]))
         elif found is not None:
@@ -197,7 +203,8 @@ class ScanRun:
             sightings: fields whose focus was measured again.
             images: exposures that this took.
         """
-        self.images = max((record.exposures for record in folder.attempts), default=0) + images
+        self._images_before = max((record.exposures for record in folder.attempts), default=0)
+        self.images = self._images_before + images
         self._began_s = self._microscope.clock.now_s - max((r.taken_s or 0.0 for r in folder.attempts), default=0.0)
         for seen in sightings:
             x_um, y_um, z_um = seen.place_um

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -22,7 +23,7 @@ from parfocal.errors import InstrumentError
 from parfocal.focus.controller import focus_by_pairs, within_budget
 from parfocal.focus.field import Eyes, Field
 from parfocal.focus.policies import make_policy
-from parfocal.focus.search import initial_focus
+from parfocal.focus.search import SweepResult, initial_focus
 from parfocal.scan.settings import ScanSettings
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.records import FieldRecord
@@ -70,12 +71,14 @@ class Whereabouts:
         xy_um: what was (0, 0), likewise.
         sightings: the fields that tell so; z of their foci by the scan's count.
         images: exposures that it took.
+        sweep: how the focus of the first of them was found; None where no field was known.
     """
 
     z_um: float = 0.0
     xy_um: tuple[float, float] = (0.0, 0.0)
     sightings: tuple[Sighting, ...] = ()
     images: int = 0
+    sweep: SweepResult | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -91,24 +94,38 @@ def home(microscope: Microscope) -> bool:
     return bool(stages)
 
 
+def known_fields(folder: FieldsFolder) -> list[FieldRecord]:
+    """Fields of a scan that can be looked for: in focus, measured, the frame whole. Eight at most, the last ones first.
+
+    Their frames are read, which takes its time on a slow disk: no lamp should be lit meanwhile.
+    """
+    return list(islice((record for record in reversed(folder.records) if _is_known(folder, record)), _TRIES))
+
+
 def find_again(
-    microscope: Microscope, settings: ScanSettings, eyes: Eyes, folder: FieldsFolder, *, same_slide: bool = True
+    microscope: Microscope,
+    settings: ScanSettings,
+    eyes: Eyes,
+    folder: FieldsFolder,
+    known: Sequence[FieldRecord],
+    *,
+    same_slide: bool = True,
 ) -> Whereabouts:
-    """Visit up to three fields that a scan measured, the last ones first. The lamp is lit by the caller.
+    """Visit up to three fields that a scan measured. The lamp is lit by the caller.
 
     Args:
         microscope: the instrument.
         settings: how it sweeps, approaches and focuses.
         eyes: what looks at frames.
         folder: of the scan.
+        known: fields to look for, in this order (`known_fields`); where there are none, nothing is known afterwards.
         same_slide: whether to refuse a slide that looks different.
 
     Raises:
         InstrumentError: if no focus is found again, or the pictures are of something else.
     """
     search = _Search(microscope, settings, eyes, folder)
-    known = [record for record in reversed(folder.records) if _is_known(folder, record)]
-    for record in known[:_TRIES]:
+    for record in known:
         if len(search.sightings) < _SIGHTINGS:
             search.look(record)
     if not known:
@@ -116,7 +133,7 @@ def find_again(
     seen = search.sightings
     if not seen:
         raise InstrumentError(
-            f"of {len(known[:_TRIES])} fields that were in focus before, none came into focus again; at the last one: "
+            f"of {len(known)} fields that were in focus before, none came into focus again; at the last one: "
             f"{search.reason}; is it the same slide?"
         )
     likeness = [one.likeness for one in seen if one.likeness is not None]
@@ -125,7 +142,8 @@ def find_again(
             f"field {seen[0].index} does not look as it did (correlation {max(likeness):.2f}, {SAME_PICTURE:g} is "
             f"needed): another slide, or moved by more than {search.reach_um:.0f} µm"
         )
-    return _whereabouts(seen, settings, microscope.camera.pixel_size_um, search.images)
+    where = _whereabouts(seen, settings, microscope.camera.pixel_size_um)
+    return replace(where, images=search.images, sweep=search.sweep)
 
 
 def shifted(microscope: Microscope, where: Whereabouts, limits: GuardLimits) -> Microscope:
@@ -143,7 +161,7 @@ def _is_known(folder: FieldsFolder, record: FieldRecord) -> bool:
     return is_measured and folder.damage(record) is None
 
 
-def _whereabouts(seen: Sequence[Sighting], settings: ScanSettings, pixel_um: float, images: int) -> Whereabouts:
+def _whereabouts(seen: Sequence[Sighting], settings: ScanSettings, pixel_um: float) -> Whereabouts:
     weights = np.array([one.z_shift_sd_um**-2 for one in seen])
     z_um = float(np.array([one.z_shift_um for one in seen]) @ weights / weights.sum())
     z_um = z_um if abs(z_um) > _CLEAR_SDS * float(weights.sum()) ** -0.5 else 0.0
@@ -152,7 +170,7 @@ def _whereabouts(seen: Sequence[Sighting], settings: ScanSettings, pixel_um: flo
     within_um = 3 * settings.neighbour_error_um + _JITTER_PX * pixel_um
     xy_um = (x_um, y_um) if math.hypot(x_um, y_um) > within_um else (0.0, 0.0)
     at_scan = tuple(replace(one, place_um=(*one.place_um[:2], one.place_um[2] - z_um)) for one in seen)
-    return Whereabouts(z_um, xy_um, at_scan, images)
+    return Whereabouts(z_um, xy_um, at_scan)
 
 
 class _Search:
@@ -167,6 +185,7 @@ class _Search:
         self._xy = CompensatedXY(microscope.xy, settings.xy_backlash_um)
         self.reach_um = _REACH * min(microscope.camera.frame_shape) * microscope.camera.pixel_size_um
         self.sightings: list[Sighting] = []
+        self.sweep: SweepResult | None = None
         self.images = 0
         self.reason = ""
 
@@ -203,7 +222,7 @@ class _Search:
             return float(record.focus["focus_um"]) + self.sightings[-1].z_shift_um
         sweep = initial_focus(self._microscope, self._z, self._settings.sweep)
         self.images += sweep.images
-        self.reason = sweep.reason
+        self.sweep, self.reason = sweep, sweep.reason
         return sweep.z_um if sweep.verdict == "found" else None
 
     def _compare(self, then: Frame, now: Frame) -> tuple[tuple[float, float] | None, float | None]:
