@@ -185,6 +185,19 @@ def test_one_that_does_not_appear_again_is_given_up(toml, monkeypatch):
         reopening.Reopenable(open_devices).camera()
 
 
+def test_an_error_of_the_port_itself_is_waited_for_to_pass(monkeypatch):
+    monkeypatch.setattr(reopening, "_TRY_AGAIN_S", 0.0)
+    eye = object()
+    answers = [Devices(), OSError(16, "Device or resource busy"), Devices(camera=eye)]
+
+    def open_devices():
+        if isinstance(answer := answers.pop(0), OSError):
+            raise answer
+        return answer
+
+    assert reopening.Reopenable(open_devices).camera() is eye
+
+
 def test_a_recorded_stack_needs_no_devices(toml, recorded_stack, network):
     path = toml(all=STAND + "answers = false\n")
     assert api.focus_replay(recorded_stack, path)["verdict"] == "focused"

@@ -68,6 +68,19 @@ class TestTries:
         call(Line("bell", Bell(no(), no()), clock, beat=lambda: beats.append("alive")))
         assert len(beats) == 3
 
+    def test_where_nobody_hears_it_any_more_nothing_is_called_and_nothing_tried_again(self, clock):
+        beats, bell = [], Bell()
+
+        def beat():
+            beats.append("alive")
+            raise InstrumentError("nobody is there")
+
+        line = Line("bell", bell, clock, beat=beat)
+        with pytest.raises(InstrumentError, match=r"^nobody is there$"):
+            call(line)
+        assert (len(beats), bell.rung) == (1, 0)
+        assert line.call("ring", lambda bell: bell.ring(), 5.0, unheard=True) == "ring"
+
 
 class TestADeviceThatDropsOff:
     @pytest.mark.parametrize("dropped", [DisconnectedError("unplugged"), OSError(5, "Input/output error")])
@@ -127,6 +140,12 @@ class TestTimeOnTheWall:
     def test_opened_again_it_answers(self, hangs):
         line = Line("bell", Bell(hangs), WallClock(), reopen=Bell)
         assert call(line, 0.05) == "ring"
+
+    def test_opening_it_again_has_its_time_too(self, hangs, monkeypatch):
+        monkeypatch.setattr("parfocal.devices.line.OPENS_WITHIN_S", 0.05)
+        line = Line("bell", Bell(DisconnectedError("unplugged")), WallClock(), reopen=hangs)
+        with pytest.raises(DisconnectedError, match=r"unplugged; .*: bell: opening did not end within 0.05 s"):
+            call(line)
 
     def test_a_timeout_of_the_drivers_own_is_a_dropped_line(self):
         with pytest.raises(DisconnectedError, match="port"):

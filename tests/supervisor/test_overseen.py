@@ -1,16 +1,21 @@
 """A scan that can no longer put out its lamp has it put out: killed, hung, or refused by its lamp. Real processes."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 
 from parfocal.config import open_lamp, open_microscope
+from parfocal.devices.watched import watched
 from parfocal.errors import InstrumentError
+from parfocal.supervisor import __main__ as beside
+from parfocal.supervisor import overseen as overseeing
 from parfocal.supervisor.__main__ import put_out
 from parfocal.supervisor.overseen import Supervisor, overseen
 
@@ -73,6 +78,10 @@ def scanning(name):
 def is_lit(name):
     with open_lamp(name) as lamp:
         return lamp.is_on
+
+
+def no_memory(*_, **__):
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 def dark_after_s(name, limit_s=10.0):
@@ -159,6 +168,26 @@ class TestInOneProcess:
         supervisor.dismiss()
         assert not is_lit(name)
 
+    @posix
+    @pytest.mark.parametrize("why", ["goes no further", "cannot be started: Cannot allocate memory"])
+    def test_where_there_can_be_none_every_call_ends_but_the_lamp_is_put_out(self, instrument, name, monkeypatch, why):
+        monkeypatch.setattr(overseeing, "_BEAT_EVERY_S", 0.0)
+        supervisor = Supervisor(name, 60.0)
+        lamp = watched(instrument.microscope, beat=supervisor.beat, lamp_told=supervisor.lamp_told).lamp
+        os.kill(supervisor.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, supervisor.pid, os.WEXITED | os.WNOWAIT)
+        monkeypatch.setattr(overseeing, "_STARTS_AT_MOST", 1 if "further" in why else 2)
+        monkeypatch.setattr(subprocess, "Popen", no_memory)
+        for _ in range(3):
+            with pytest.raises(InstrumentError, match=why):
+                assert lamp.is_on
+        with pytest.raises(InstrumentError, match=why):
+            lamp.on()
+        instrument.microscope.lamp.on()
+        lamp.off()
+        assert not is_lit(name)
+        supervisor.dismiss()
+
     def test_where_the_lamp_ends_with_the_process_none_is_started(self, instrument, monkeypatch):
         monkeypatch.setattr(subprocess, "Popen", None)
         with overseen(replace(instrument, lamp_name=None)) as seen:
@@ -183,3 +212,28 @@ class TestPuttingOut:
     def test_and_says_why_it_gave_up(self, name):
         with pytest.raises(TimeoutError, match="unknown microscope"):
             put_out(lambda: open_lamp("nothing"), 0.0)
+
+    @pytest.mark.parametrize("trouble", ["hangs", "error of its own"])
+    def test_a_driver_that_hangs_or_fails_in_its_own_way_is_tried_again(self, name, monkeypatch, trouble):
+        monkeypatch.setattr(beside, "_ANSWERS_WITHIN_S", 0.2)
+        tries, let_go = [], threading.Event()
+
+        def open_trouble():
+            tries.append(name)
+            if len(tries) == 1 and trouble == "hangs":
+                let_go.wait(10.0)
+            if len(tries) == 1:
+                raise RuntimeError("a driver's own")
+            return open_lamp(name)
+
+        put_out(open_trouble, 10.0)
+        let_go.set()
+        assert len(tries) == 2
+        assert not is_lit(name)
+
+    def test_one_that_hangs_is_given_up_in_the_end(self, monkeypatch):
+        monkeypatch.setattr(beside, "_ANSWERS_WITHIN_S", 0.05)
+        let_go = threading.Event()
+        with pytest.raises(TimeoutError, match=r"did not answer within 0\.05 s"):
+            put_out(lambda: let_go.wait(10.0), 0.0)
+        let_go.set()

@@ -56,7 +56,7 @@ class Reopenable:
             try:
                 self.devices = self._open()
                 return
-            except (InstrumentError, SettingsError) as error:
+            except (InstrumentError, SettingsError, OSError) as error:
                 if time.monotonic() > until_s:
                     raise DisconnectedError(
                         f"it did not appear again within {_APPEARS_WITHIN_S:g} s: {error}"

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,10 @@ _Device = TypeVar("_Device")
 _Answer = TypeVar("_Answer")
 
 Beat = Callable[[], None]
+
+OPENS_WITHIN_S = 60.0
+"""How long opening a device again may take, in s: longer than it is waited for to appear, shorter than a scan may be
+silent."""
 
 
 def no_beat() -> None:
@@ -65,7 +70,7 @@ class Line(Generic[_Device]):
         device: the device.
         clock: instrument time.
         repeats: further tries of a call that may be repeated.
-        beat: called before each try: a sign of life.
+        beat: called before each try: a sign of life. What it raises ends the call, and is not tried again.
         reopen: opens the device again after it dropped off, and returns it; None if that cannot be done.
     """
 
@@ -89,13 +94,16 @@ class Line(Generic[_Device]):
         self._reopen = reopen
         self._hand: _Hand | None = None if isinstance(clock, VirtualClock) else _Hand(name)
 
-    def call(self, what: str, action: Callable[[_Device], _Answer], timeout_s: float) -> _Answer:
+    def call(
+        self, what: str, action: Callable[[_Device], _Answer], timeout_s: float, *, unheard: bool = False
+    ) -> _Answer:
         """Do something with the device that may be done twice.
 
         Args:
             what: is done, for messages.
             action: does it. An InstrumentError means that it did not work; an OSError, that the device dropped off.
             timeout_s: how long one try may take.
+            unheard: whether it is to be done also where nobody hears the sign of life any more.
 
         Raises:
             LimitError: if the device refuses a target; that is not repeated.
@@ -104,14 +112,17 @@ class Line(Generic[_Device]):
             InstrumentError: if no try worked.
         """
         for _ in range(self._repeats):
+            self._give_beat(unheard)
             try:
                 return self._once(what, action, timeout_s)
             except LimitError:
                 raise
             except (DisconnectedError, DeviceTimeoutError) as error:
+                self._give_beat(unheard)
                 self._open_again(error)
             except InstrumentError:
                 continue
+        self._give_beat(unheard)
         try:
             return self._once(what, action, timeout_s)
         except (LimitError, DisconnectedError, DeviceTimeoutError):
@@ -119,8 +130,11 @@ class Line(Generic[_Device]):
         except InstrumentError as error:
             raise InstrumentError(f"{self.name}: {what} failed {self._repeats + 1} times: {error}") from error
 
+    def _give_beat(self, unheard: bool) -> None:
+        with suppress(InstrumentError) if unheard else nullcontext():
+            self._beat()
+
     def _once(self, what: str, action: Callable[[_Device], _Answer], timeout_s: float) -> _Answer:
-        self._beat()
         device = self.device
         try:
             if self._hand is not None:
@@ -136,13 +150,13 @@ class Line(Generic[_Device]):
     def _open_again(self, error: InstrumentError) -> None:
         if self._reopen is None:
             raise error
+        hand = None if self._hand is None else _Hand(self.name)  # the old one may hang in a call, or in letting go
         try:
-            self.device = self._reopen()
+            self.device = self._reopen() if hand is None else hand.do("opening", self._reopen, OPENS_WITHIN_S)
         except (OSError, InstrumentError) as failure:
             raise DisconnectedError(f"{error}; and it cannot be opened again: {failure}") from failure
         self.openings += 1
-        if self._hand is not None:
-            self._hand = _Hand(self.name)
+        self._hand = hand
 
 
 class _Hand:

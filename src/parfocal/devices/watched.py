@@ -282,7 +282,7 @@ class WatchedLamp:
             if lamp.is_on != wanted:
                 raise InstrumentError(f"the lamp stays {'dark' if wanted else 'lit'}")
 
-        self._line.call("on" if wanted else "off", switch, self._switch_s)
+        self._line.call("on" if wanted else "off", switch, self._switch_s, unheard=not wanted)
         self.was_lit = wanted
 
 

@@ -25,6 +25,7 @@ EXIT_LAMP_LIT = 3
 
 _LOOK_EVERY_S = 0.2
 _TRY_AGAIN_S = 0.2
+_ANSWERS_WITHIN_S = 15.0  # a board may need ten after its port is opened
 _GIVE_UP_S = 60.0
 _ENDS_WITHIN_S = 5.0
 _LONGEST_READ = 4096
@@ -117,26 +118,34 @@ def end(pid: int) -> None:
 
 
 def put_out(open_lamp: Callable[[], AbstractContextManager[Lamp]], give_up_s: float) -> None:
-    """Open a lamp and put it out, trying again while its port is not free or it stays lit.
+    """Open a lamp and put it out, trying again while its port is not free, it does not answer, or it stays lit.
 
     Raises:
         TimeoutError: if it is not off after give_up_s, with the reason.
     """
-    from parfocal.errors import ParfocalError
-
     until_s = time.monotonic() + give_up_s
+    reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
     while True:
+        threading.Thread(target=lambda: reasons.put(_why_still_lit(open_lamp)), daemon=True).start()
         try:
-            with open_lamp() as lamp:
-                lamp.off()
-                if not lamp.is_on:
-                    return
-            reason = "it stays lit"
-        except (ParfocalError, OSError) as error:
-            reason = str(error)
+            reason = reasons.get(timeout=_ANSWERS_WITHIN_S)  # a late answer of an earlier try is as good
+        except queue.Empty:
+            reason = f"it did not answer within {_ANSWERS_WITHIN_S:g} s"
+        if not reason:
+            return
         if time.monotonic() > until_s:
             raise TimeoutError(reason)
         time.sleep(_TRY_AGAIN_S)
+
+
+def _why_still_lit(open_lamp: Callable[[], AbstractContextManager[Lamp]]) -> str:
+    """Try to put it out. Nothing if it is off."""
+    try:
+        with open_lamp() as lamp:
+            lamp.off()
+            return "it stays lit" if lamp.is_on else ""
+    except Exception as error:  # noqa: BLE001 - drivers raise what they like, and the next try may work
+        return str(error) or type(error).__name__
 
 
 def _open_lamp(name: str) -> AbstractContextManager[Lamp]:

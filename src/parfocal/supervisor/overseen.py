@@ -85,6 +85,8 @@ class Supervisor:
         self._is_lit = False
         self._starts = 0
         self._told_s = 0.0
+        self._pipe = -1
+        self._failure = ""
         self._start()
 
     @property
@@ -93,7 +95,8 @@ class Supervisor:
         return self._process.pid
 
     def beat(self) -> None:
-        """The scan is alive."""
+        """The scan is alive. Raises InstrumentError, each time from then on, once there can be no supervisor any more."""
+        self._check_there_is_one()
         if time.monotonic() - self._told_s >= _BEAT_EVERY_S:
             self._tell(BEAT)
 
@@ -103,23 +106,33 @@ class Supervisor:
         Raises:
             InstrumentError: if the supervisor cannot do its work.
         """
-        if is_lit and not self._is_ready:
+        if not is_lit:
+            self._is_lit = False
+            with suppress(InstrumentError):  # the lamp is off, which was all that mattered; the next beat says it
+                self._tell(DARK)
+            return
+        self._check_there_is_one()
+        if not self._is_ready:
             self._await_ready()
-        self._is_lit = is_lit
-        self._tell(LIT if is_lit else DARK)
+        self._is_lit = True
+        self._tell(LIT)
 
     def dismiss(self) -> None:
         """The scan has ended. The supervisor ends too; first it puts out the lamp, if that is still lit."""
-        with suppress(OSError):
-            os.close(self._pipe)
+        self._hang_up()
         with suppress(subprocess.TimeoutExpired):  # a lamp that does not go out keeps it longer
             self._process.wait(_ENDS_WITHIN_S)
             self._close_answers()
 
+    def _check_there_is_one(self) -> None:
+        if self._failure:
+            raise InstrumentError(self._failure)
+
     def _start(self) -> None:
         self._starts += 1
         if self._starts > _STARTS_AT_MOST:
-            raise InstrumentError(f"the supervisor of the lamp ended {_STARTS_AT_MOST} times; the scan goes no further")
+            self._failure = f"the supervisor of the lamp ended {_STARTS_AT_MOST} times; the scan goes no further"
+            raise InstrumentError(self._failure)
         self._is_ready = False
         reading, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
@@ -128,8 +141,9 @@ class Supervisor:
                 self._command, stdin=reading, stdout=subprocess.PIPE, start_new_session=True
             )
         except OSError as error:
-            os.close(self._pipe)
-            raise InstrumentError(f"the supervisor of the lamp cannot be started: {error.strerror}") from error
+            self._hang_up()
+            self._failure = f"the supervisor of the lamp cannot be started: {error.strerror}"
+            raise InstrumentError(self._failure) from error
         finally:
             os.close(reading)
 
@@ -145,18 +159,24 @@ class Supervisor:
         if not self._is_ready:
             raise InstrumentError("the supervisor of the lamp ended before it was ready")
 
+    def _hang_up(self) -> None:
+        pipe, self._pipe = self._pipe, -1  # its number may be another file's next
+        if pipe >= 0:
+            os.close(pipe)
+
     def _close_answers(self) -> None:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
     def _tell(self, word: bytes) -> None:
+        self._check_there_is_one()
         self._told_s = time.monotonic()
         try:
             os.write(self._pipe, word)
         except BlockingIOError:  # it was stopped and is behind; what it has not read yet are signs of life
             return
         except BrokenPipeError:
-            os.close(self._pipe)
+            self._hang_up()
             self._process.wait()
             self._close_answers()
             self._start()
