@@ -95,7 +95,7 @@ class Supervisor:
         return self._process.pid
 
     def beat(self) -> None:
-        """The scan is alive. Raises InstrumentError, each time from then on, once there can be no supervisor any more."""
+        """The scan is alive. Raises InstrumentError, each time, once there can be no supervisor any more."""
         self._check_there_is_one()
         if time.monotonic() - self._told_s >= _BEAT_EVERY_S:
             self._tell(BEAT)
