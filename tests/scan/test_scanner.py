@@ -13,6 +13,7 @@ from parfocal.devices.approach import lamp_lit
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError
 from parfocal.focus.policies import BySurface
 from parfocal.focus.search import SweepResult
+from parfocal.scan import scanner
 from parfocal.scan.knowledge import MOST_OUT, MOST_OUT_MEASURED, SlideKnowledge
 from parfocal.scan.plan import plan_scan
 from parfocal.scan.run import ScanRun
@@ -195,6 +196,32 @@ def test_the_lamp_is_lit_in_the_scan_and_off_after_it(instrument, tmp_path, on_f
             run(instrument, tmp_path, on_field=watch)
     assert set(lit) == {True}
     assert not instrument.microscope.lamp.is_on
+
+
+def test_while_the_disk_is_far_behind_the_lamp_is_off(instrument, tmp_path, monkeypatch):
+    monkeypatch.setattr(scanner, "_LIT_AT_MOST_S", 0.0)
+    answers, lit, beats = iter([False, False, False]), [], []
+
+    def has_room(_writer):
+        lit.append(instrument.microscope.lamp.is_on)
+        return next(answers, True)
+
+    monkeypatch.setattr(FieldsWriter, "has_room", property(has_room))
+    run(instrument, tmp_path)
+    assert lit == [True, False, False, False, True, True, True]
+    assert len(list(FieldsFolder(tmp_path).notes("waiting for the disk"))) == 1
+
+    with FieldsWriter(tmp_path / "more", header(instrument, planned(instrument))) as writer:
+        answers = iter([False, False])
+        scanner.wait_for_disk(writer, instrument.microscope.lamp, lambda: beats.append("alive"))
+    assert len(beats) == 2
+
+
+def test_what_is_queued_in_the_end_is_waited_for_in_the_dark(instrument, tmp_path, monkeypatch):
+    lamp, lit, sync = instrument.microscope.lamp, [], FieldsWriter.sync
+    monkeypatch.setattr(FieldsWriter, "sync", lambda writer: lit.append(lamp.is_on) or sync(writer))
+    run(instrument, tmp_path)
+    assert set(lit) == {False}
 
 
 def test_a_field_whose_first_image_lies_outside_the_z_limits_has_failed_and_the_scan_goes_on(instrument, tmp_path):

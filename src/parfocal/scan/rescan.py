@@ -112,5 +112,6 @@ def rescan_fields(
         with told_apart(lambda: f"after {done} of {len(indices)} fields", writer), lamp_lit(microscope.lamp):
             take_all(run, run.again(indices), microscope, writer, count, switch, beat)
             writer.note("taken again", fields=done)
+            microscope.lamp.off()  # the disk may take its time
             writer.sync()
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
@@ -95,7 +96,8 @@ def resume_fields(
             run.recall(folder, on_record)
         run.go_on_from(folder, where.sightings, where.images)
         writer.note("resumed", fields=done, homed=homed, lost_frames=list(run.lost), **where.to_json())
-        regaining = Regaining(moved, settings, eyes, plan, truth, writer, beat, lambda: written(writer))
+        to_disk = partial(written, writer, microscope.lamp)
+        regaining = Regaining(moved, settings, eyes, plan, truth, writer, beat, to_disk)
         taking = Taking(run, regaining, microscope, writer, on_field, switch, beat, len(plan))
         with told_apart(taking.how_far, writer), lamp_lit(microscope.lamp):
             return taking.to_the_end(_first_sweep(folder, where) or run.find_focus())

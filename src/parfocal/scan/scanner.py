@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from parfocal.devices.approach import lamp_lit
-from parfocal.devices.base import Frame, Truth
+from parfocal.devices.base import Frame, Lamp, Truth
 from parfocal.devices.microscope import Microscope
 from parfocal.errors import FileError, InstrumentError, LostStepsError, ScanStoppedError
 from parfocal.focus.field import eyes_of
@@ -28,6 +30,9 @@ from parfocal.slide.fields.records import FieldRecord
 BORDER_SPARE = 0.06
 """Share of the frame's side by which neighbours may share more than planned."""
 
+_LIT_AT_MOST_S = 2.0  # while the disk is waited for
+_LOOK_EVERY_S = 0.05
+
 
 class FieldSink(Journal, Protocol):
     """Takes what a scan hands over (`slide.fields_writer.FieldsWriter`)."""
@@ -35,6 +40,10 @@ class FieldSink(Journal, Protocol):
     @property
     def path(self) -> Path:
         """The folder that it is written to."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more field would not wait for the disk."""
 
     def put(self, record: FieldRecord, frame: Frame) -> None:
         """One field and its kept frame."""
@@ -77,7 +86,8 @@ def scan_fields(
     """
     eyes = eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE)
     run = ScanRun(microscope, settings, eyes, plan, truth, writer, beat)
-    regaining = Regaining(microscope, settings, eyes, plan, truth, writer, beat, lambda: written(writer))
+    to_disk = partial(written, writer, microscope.lamp)
+    regaining = Regaining(microscope, settings, eyes, plan, truth, writer, beat, to_disk)
     taking = Taking(run, regaining, microscope, writer, on_field, switch, beat, len(plan))
     with told_apart(taking.how_far, writer), lamp_lit(microscope.lamp):
         sweep = run.find_focus()
@@ -111,13 +121,16 @@ class Taking:
                 assert run.loss is not None
                 self.run = self.regaining.begin_again(run.loss, error)
             else:
-                return finish(run.summary(sweep), self.writer)
+                return finish(run.summary(sweep), self.writer, self.microscope.lamp)
 
 
-def written(writer: FieldSink) -> FieldsFolder:
-    """What was handed over, read from the disk. Raises FileError if it cannot be written or read."""
+def written(writer: FieldSink, lamp: Lamp) -> FieldsFolder:
+    """What was handed over, read from the disk, the lamp off meanwhile. Raises FileError if that does not work."""
+    lamp.off()
     writer.sync()
-    return FieldsFolder(writer.path)
+    folder = FieldsFolder(writer.path)
+    lamp.on()
+    return folder
 
 
 def take_all(
@@ -135,6 +148,7 @@ def take_all(
         ScanStoppedError: if the switch ends the scan.
     """
     for record, frame in fields:
+        wait_for_disk(writer, microscope.lamp, beat)
         writer.put(record, frame)
         on_field(record, run.progress())
         if switch is None:
@@ -145,9 +159,27 @@ def take_all(
             raise ScanStoppedError(f"stopped as asked after {run.fields_done} fields")
 
 
-def finish(summary: ScanSummary, writer: FieldSink) -> ScanSummary:
-    """Write down that every field was taken, and what that came to; it is on disk afterwards."""
+def wait_for_disk(writer: FieldSink, lamp: Lamp, beat: Beat) -> None:
+    """Return when the writer has room, mostly at once. A lit lamp is put out where that lasts, and lit again.
+
+    A scan that stood still with its lamp lit would bleach the slide, and its supervisor would end it as hung.
+    """
+    lit_until_s, is_dark = time.monotonic() + _LIT_AT_MOST_S, False
+    while not writer.has_room:
+        beat()
+        if not is_dark and time.monotonic() >= lit_until_s:
+            writer.note("waiting for the disk")
+            lamp.off()
+            is_dark = True
+        time.sleep(_LOOK_EVERY_S)
+    if is_dark:
+        lamp.on()
+
+
+def finish(summary: ScanSummary, writer: FieldSink, lamp: Lamp) -> ScanSummary:
+    """Write down that every field was taken, and what that came to; it is on disk afterwards, and the lamp is off."""
     writer.note("ended", summary=summary.to_json())
+    lamp.off()  # the disk may take its time
     writer.sync()
     return summary
 

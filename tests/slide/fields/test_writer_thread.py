@@ -45,6 +45,18 @@ def test_no_more_than_its_depth_waits_whatever_the_disk_does(gate):
     thread.stop()
 
 
+def test_it_tells_whether_there_is_room_before_anybody_waits(gate):
+    thread = WriterThread(2, 100)
+    thread.give(gate.wait)
+    assert thread.has_room
+    thread.give(lambda: None)
+    assert not thread.has_room
+    gate.set()
+    thread.settle(1)
+    assert thread.has_room
+    thread.stop()
+
+
 def fail():
     raise OSError("no space left")
 

@@ -133,6 +133,11 @@ class FieldsWriter:
         self._records = _append_to(path / RECORDS_FILE)
         self._thread = WriterThread(_QUEUE_DEPTH, _NOTES_DEPTH)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a field put now would not wait for the disk."""
+        return self._thread.has_room
+
     def put(self, record: FieldRecord, frame: Frame) -> None:
         """Queue a field to be written; waits while the queue is full. The frame is copied.
 

@@ -23,6 +23,11 @@ class WriterThread:
         self._broken = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fields")
 
+    @property
+    def has_room(self) -> bool:
+        """Whether work given now would not wait."""
+        return sum(not job.done() for job in self._pending) < self._depth
+
     def give(self, work: Callable[[], None]) -> None:
         """Queue work. Raises what went wrong in work given before."""
         self.settle(self._depth - 1)
