@@ -3,6 +3,7 @@
 import pytest
 
 from parfocal.errors import FileError, InputError
+from parfocal.review.agreement import Comparison
 from parfocal.review.readings import Reading, parse_organisms, read_readings
 
 HEAD = "reader,slide,modality,organisms\n"
@@ -25,6 +26,21 @@ def test_an_empty_cell_says_that_none_was_seen(tmp_path):
     assert one.organisms == frozenset()
     assert one.interpretable
     assert one.answer == "none"
+
+
+@pytest.mark.parametrize("cell", ["none", "None seen", " NIL ", "-"])
+def test_none_is_the_name_of_no_organism(tmp_path, cell):
+    glass, digital = read(tmp_path, HEAD + f"A,S1,glass,{cell}\nA,S1,auto,\n")
+    assert (glass.organisms, glass.answer) == (frozenset(), "none")
+    assert Comparison(digital, glass).verdict == "concurrence"
+    (found,) = read(tmp_path, HEAD + "A,S1,auto,gnb\n")
+    assert Comparison(found, glass).verdict == "surpassed"
+
+
+@pytest.mark.parametrize("cell", ["none; yeast", "yeast; -", "none=2+"])
+def test_none_does_not_stand_beside_organisms(cell):
+    with pytest.raises(InputError, match="says that none was seen"):
+        parse_organisms(cell)
 
 
 def test_non_interpretable_is_an_answer_of_its_own(tmp_path):

@@ -194,6 +194,15 @@ def test_an_entry_that_cannot_be_shown_again_is_not_kept(raj, slide_id, monkeypa
     assert raj.get(f"/api/sheets/{sheet_id}").json()["frames_looked_at"] == []
 
 
+@pytest.mark.parametrize("words", ["non-interpretable", "yeast; Non-Interpretable", "none; yeast", "yeast=7+"])
+def test_names_that_would_mean_something_else_in_the_agreement_are_refused(raj, slide_id, words):
+    sheet_id = begin(raj, slide_id, form="free")
+    entry = {"what": "answered", "item": "findings", "words": words}
+    answer = raj.post(f"/api/sheets/{sheet_id}/entries", json={"key": new_key(), "entry": entry})
+    assert answer.status_code == 422
+    assert raj.get(f"/api/sheets/{sheet_id}").json()["answers"] == {}
+
+
 def test_other_forms_are_definitions_not_code(raj, slide_id):
     sheet_id = begin(raj, slide_id, form="blood-smear", fields="0")
     for item, count in (("neutrophil", 60), ("lymphocyte", 40)):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -11,9 +12,10 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DatabaseError
 from studying import FIELDS, MODALITIES, READERS, SLIDES, Study, new_key, write_slides
 
+from parfocal.errors import FileError
 from parfocal.review.accounts.roles import Role
 from parfocal.review.accounts.trail import now
-from parfocal.review.database.tables import EntryRow, RulingRow, SheetRow, TrailEntry
+from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, TrailEntry
 from parfocal.review.settings import ServeSettings
 
 
@@ -191,6 +193,38 @@ def test_two_images_of_one_slide_in_one_modality_are_refused(study_server):
     )
     assert again.status_code == 422
     assert "Two slides are said to be one in same" in again.text
+
+
+def test_a_field_that_cannot_be_shown_is_left_out_and_one_that_can_has_to_be_looked_at(study_server, monkeypatch):
+    study = Study(study_server, glass="")
+    sheet_id = study.begin("raj")
+    damaged, frame_of = study.sheet(sheet_id).frames[0], study_server.services.frames.frame
+
+    def frame(slide_id, field, **more):
+        if field == damaged:
+            raise FileError("frame: damaged")
+        return frame_of(slide_id, field, **more)
+
+    monkeypatch.setattr(study_server.services.frames, "frame", frame)
+    study.enter("raj", sheet_id, what="unshown", frame=1, status=422)
+    study.enter("raj", sheet_id, what="looked", frame=1)
+    assert "1 of 2 fields were not looked at" in study.submit("raj", sheet_id).text
+    study.enter("raj", sheet_id, what="unshown", frame=0)
+    assert study.submit("raj", sheet_id).status_code == 303
+    with study_server.services.database.reading() as session:
+        (content,) = session.scalars(select(ReportRow.content).where(ReportRow.sheet_id == sheet_id))
+    assert content["fields"] == 1
+
+
+def test_a_study_starts_on_a_server_that_has_not_looked_for_slides_yet_while_one_is_new(tmp_path):
+    """What is new is written down: inside the transaction of the start that would wait for itself."""
+    write_slides(tmp_path)
+    study = Study(Server(ServeSettings(str(tmp_path), f"sqlite:///{tmp_path / 'review.sqlite'}")), start=False)
+    shutil.copytree(tmp_path / "doe-0-scan", tmp_path / "new-scan")
+    lead = study.server.restarted().browser(**{"x-form-token": study.lead.headers["x-form-token"]})
+    lead.cookies.update(study.lead.cookies)
+    assert lead.post(f"{study.path}/start").status_code == 303
+    assert study.row.state == "running"
 
 
 def test_codes_for_the_glass_are_printed_and_are_what_readers_are_told(study):

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from reviewing import PASSWORD
+from reviewing import PASSWORD, token_on
+from sqlalchemy import delete
 from studying import FIELDS, READERS, SLIDES, write_slides, write_whole_slides
 
 from parfocal.review.accounts import accounts
 from parfocal.review.accounts.roles import Role
 from parfocal.review.database.connection import Database
+from parfocal.review.database.tables import SignIn
 from parfocal.review.web.pages import VIEWER_SCRIPT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
@@ -153,6 +155,7 @@ class Seat:
                 self.mark("gpc-clusters", 0.3, 0.4)
                 self.mark("gpc-clusters", 0.6, 0.5)
             else:
+                self.page.fill("#fields", "10")
                 self.page.fill("#count-gpc-clusters", "12")
                 self.page.press("#count-gpc-clusters", "Tab")
             self.submit()
@@ -183,6 +186,13 @@ def test_two_readers_read_three_slides_to_the_agreement_report(browser, folder):
             raj.looks_right("reading-glass")
             raj.page.fill("#count-gnb", "3")
             raj.page.press("#count-gnb", "Tab")
+            raj.saved()
+            raj.page.click("text=Submit the reading")
+            raj.page.wait_for_selector("text=how large they are, is not told yet")
+            raj.ready()
+            raj.page.fill("#fields", "10")
+            raj.page.press("#fields", "Tab")
+            raj.saved()
             raj.submit()
         raj.look_at_all()
         raj.mark("gnb", 0.25, 0.25)
@@ -304,6 +314,27 @@ def test_a_server_that_is_killed_in_mid_read_loses_nothing_that_was_saved(browse
         raj.page.reload()
         raj.ready()
         assert raj.page.inner_text(".tally[data-item=gnb] .total") == "6"
+        sign_everybody_out(folder)
+        raj.page.wait_for_timeout(6000)  # a server remembers for 5 s who was signed in
+        raj.mark("gnb", 0.9, 0.3)
+        raj.mark("gnb", 0.9, 0.6)
+        sync_api.expect(raj.page.locator("#saved a")).to_have_text("Sign in again", timeout=60_000)
+        other_tab = raj.page.request
+        token = token_on(other_tab.get(f"{address}/sign-in").text())
+        form = {"form_token": token, "name": "raj", "password": PASSWORD}
+        other_tab.post(f"{address}/sign-in", form=form, headers={"origin": address})
+        raj.saved()
+        raj.page.click("text=Pause")  # with the new token
+        raj.page.click("button:text('Go on')")
+        raj.ready()
+        assert raj.page.inner_text(".tally[data-item=gnb] .total") == "8"
+
+
+def sign_everybody_out(folder: Path) -> None:
+    database = Database(f"sqlite:///{folder / 'parfocal.sqlite'}")
+    with database.writing() as session:
+        session.execute(delete(SignIn))
+    database.close()
 
 
 @pytest.mark.skipif(not VIEWER_SCRIPT.is_file(), reason="needs the viewer, which an install fetches with npm")

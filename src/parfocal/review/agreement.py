@@ -36,9 +36,9 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """Whether they concur. What was non-interpretable in one way only is a non-concurrence."""
-        if self.reading.answer == self.reference.answer:
-            return "concurrence"
         both_told = self.reading.interpretable and self.reference.interpretable
+        if self.reading.interpretable == self.reference.interpretable and not self.missed | self.added:
+            return "concurrence"
         return "surpassed" if both_told and self.reading.organisms > self.reference.organisms else "non-concurrence"
 
     @property

@@ -14,6 +14,8 @@ COLUMNS = ("reader", "slide", "modality", "organisms")
 REPEAT_COLUMN = "repeat"
 NON_INTERPRETABLE = "non-interpretable"
 """Stands alone in `organisms`: the reader looked, and could not tell."""
+_NONE = frozenset({"-", "nil", "none", "none seen"})
+"""Stand alone in `organisms`, as an empty cell does: the reader saw none. They are the name of no organism."""
 
 GRADES = ("0", "1+", "2+", "3+", "4+")
 _GRADED = re.compile(r"(?P<name>.*\S)\s*=\s*(?P<grade>[1-4])\+")
@@ -68,9 +70,9 @@ class Reading:
 def read_readings(path: Path) -> tuple[Reading, ...]:
     """Read a CSV file with the columns `reader`, `slide`, `modality` and `organisms`, in any order.
 
-    Organisms are separated by `;`; an empty cell says that none was seen, `non-interpretable` that the reader could not
-    tell. Case and outer spaces do not matter in them; `name=3+` adds a grade. A column `repeat` (1, 2, …) numbers the
-    readings of a slide by the same reader. Other columns are left alone.
+    Organisms are separated by `;`; an empty cell, or `none`, says that none was seen, `non-interpretable` that the
+    reader could not tell. Case and outer spaces do not matter in them; `name=3+` adds a grade. A column `repeat`
+    (1, 2, …) numbers the readings of a slide by the same reader. Other columns are left alone.
 
     Raises:
         FileError: if the file cannot be read, lacks a column, or a line of it does not say what it should.
@@ -105,10 +107,10 @@ def _reading(row: Mapping[str, str]) -> Reading:
 
 
 def parse_organisms(cell: str) -> tuple[frozenset[str], dict[str, int]]:
-    """The organisms of a cell, and the grades of those that have one.
+    """The organisms of a cell, and the grades of those that have one. `none` alone, as an empty cell, says no organism.
 
     Raises:
-        InputError: if a grade is not 1+ to 4+, or an organism has two.
+        InputError: if a grade is not 1+ to 4+, an organism has two, or `none` stands beside organisms.
     """
     organisms: set[str] = set()
     grades: dict[str, int] = {}
@@ -122,7 +124,10 @@ def parse_organisms(cell: str) -> tuple[frozenset[str], dict[str, int]]:
             if grades.setdefault(name, grade) != grade:
                 raise InputError(f"{name} is graded {grades[name]}+ and {grade}+")
         organisms.add(name)
-    return frozenset(organisms), grades
+    nothing = organisms & _NONE
+    if nothing and (len(organisms) > 1 or grades):
+        raise InputError(f"{min(nothing)!r} says that none was seen, and yet there is {'; '.join(sorted(organisms))}")
+    return frozenset(organisms - nothing), grades
 
 
 def refuse_duplicates(readings: Sequence[Reading], where: str) -> None:

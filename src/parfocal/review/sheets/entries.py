@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from parfocal.errors import InputError
+from parfocal.review.readings import NON_INTERPRETABLE, parse_organisms
 from parfocal.review.report_forms import FieldArea, ReportForm
 
 _MOST = 1_000_000
@@ -64,6 +65,13 @@ class Looked(_Entry):
     frame: _Frame
 
 
+class Unshown(_Entry):
+    """A frame is damaged and could not be shown; it counts as no field that was looked at."""
+
+    what: Literal["unshown"]
+    frame: _Frame
+
+
 class Interpretable(_Entry):
     """Whether the reader can tell anything."""
 
@@ -93,7 +101,8 @@ class Everywhere(_Entry):
 
 
 Entry = Annotated[
-    Mark | Unmark | Typed | Answered | Looked | Interpretable | Eyepiece | Everywhere, Field(discriminator="what")
+    Mark | Unmark | Typed | Answered | Looked | Unshown | Interpretable | Eyepiece | Everywhere,
+    Field(discriminator="what"),
 ]
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
@@ -109,6 +118,7 @@ class Contents:
         looked: frames that were shown.
         interpretable: whether the reader can tell.
         eyepiece: where the reader said so; None for all of what is shown.
+        unshown: frames that could not be shown.
     """
 
     marks: Mapping[str, Mark] = field(default_factory=dict)
@@ -117,6 +127,7 @@ class Contents:
     looked: frozenset[int] = frozenset()
     interpretable: bool = True
     eyepiece: Eyepiece | None = None
+    unshown: frozenset[int] = frozenset()
 
     def counted(self, item: str) -> int:
         """How many of an item, over all fields."""
@@ -130,6 +141,7 @@ def contents_of(entries: Iterable[tuple[str, dict[str, Any]]]) -> Contents:
     typed: dict[tuple[str, int | None], int] = {}
     answers: dict[str, str] = {}
     looked: set[int] = set()
+    unshown: set[int] = set()
     interpretable = True
     eyepiece: Eyepiece | None = None
     for key, values in entries:
@@ -144,13 +156,15 @@ def contents_of(entries: Iterable[tuple[str, dict[str, Any]]]) -> Contents:
                 answers[item] = words
             case Looked(frame=frame):
                 looked.add(frame)
+            case Unshown(frame=frame):
+                unshown.add(frame)
             case Interpretable(told=told):
                 interpretable = told
             case Eyepiece() as told_of:
                 eyepiece = told_of
             case Everywhere():
                 eyepiece = None
-    return Contents(marks, typed, answers, frozenset(looked), interpretable, eyepiece)
+    return Contents(marks, typed, answers, frozenset(looked), interpretable, eyepiece, frozenset(unshown))
 
 
 def check_entry(entry: Entry, form: ReportForm, frames: int, *, whole: bool = False) -> None:
@@ -178,6 +192,8 @@ def check_entry(entry: Entry, form: ReportForm, frames: int, *, whole: bool = Fa
             asked = form.item(item)
             if asked.kind == "count" or (asked.kind == "choice" and words and words not in asked.options):
                 raise InputError(f"{item}: {words!r} is no answer to that")
+            if asked.kind == "names" and NON_INTERPRETABLE in parse_organisms(words)[0]:
+                raise InputError(f"{asked.title}: {NON_INTERPRETABLE} is no name: tick Non-interpretable")
         case Eyepiece() if frames and not whole:
             raise InputError("the size of the fields is known where there is an image")
         case Everywhere() if not whole:

@@ -141,7 +141,7 @@ def submit(session: Session, sheet: SheetRow) -> Report:
         InputError: if something is missing, fields of a study were not looked at, or it is not open.
     """
     told = contents(session, sheet.id)
-    missing = len(sheet.frames) - len(told.looked)
+    missing = len(sheet.frames) - len(told.looked | told.unshown)
     if missing and sheet.study_id is not None and told.interpretable:
         if sheet.canvas:
             raise InputError("the slide was not looked at yet")

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Body, Depends, HTTPException, Path
 from pydantic import BaseModel, StringConstraints
 from sqlalchemy.orm import Session
 
-from parfocal.errors import InputError
+from parfocal.errors import FileError, InputError
 from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.sheets import keeping
-from parfocal.review.sheets.entries import Contents, Entry, Eyepiece, Mark
+from parfocal.review.sheets.entries import Contents, Entry, Eyepiece, Mark, Unshown
 from parfocal.review.sheets.frames import HEIGHT, WIDTH
 from parfocal.review.shelf.opened import TILE_PX
 from parfocal.review.web.blinding import check_unblinded
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.refusals import foreign
-from parfocal.review.web.services import WithServices
+from parfocal.review.web.services import Services, WithServices
 from parfocal.review.web.visitors import Visitor
 
 router = APIRouter(dependencies=[Depends(meant)], tags=["sheets"])
@@ -105,6 +105,8 @@ def enter(sheet_id: SheetId, new: NewEntry, visitor: Browsing, services: WithSer
     """Save an entry. It is on disk when this answers."""
     with services.database.writing() as session:
         row = own_locked(session, sheet_id, visitor)
+        if isinstance(new.entry, Unshown):
+            _check_unshown(row, new.entry.frame, services)
         keeping.enter(session, row, new.key, new.entry)
         session.flush()
         return _progress(row, keeping.contents(session, row.id))  # nothing is kept that cannot be shown again
@@ -136,6 +138,17 @@ def check_running(session: Session, row: SheetRow) -> None:
     study = None if row.study_id is None else session.get(StudyRow, row.study_id, with_for_update={"read": True})
     if study is not None and study.state != "running":
         raise InputError("this study is closed")
+
+
+def _check_unshown(row: SheetRow, frame: int, services: Services) -> None:
+    """A field that can be shown has to be looked at."""
+    if row.canvas or row.slide_id is None or frame >= len(row.frames):
+        raise InputError("there is no such field")
+    try:
+        services.frames.frame(row.slide_id, row.frames[frame])
+    except FileError:
+        return
+    raise InputError(f"field {frame + 1} can be shown")
 
 
 def _progress(row: SheetRow, told: Contents) -> Progress:

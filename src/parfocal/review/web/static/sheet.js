@@ -1,9 +1,10 @@
 // A sheet: fields to look at, a tally by clicking, and a form. Each entry is sent at once and kept by the server.
 
-import { ask, element } from "./api.js";
+import { ask, element, renew } from "./api.js";
 
 const NEAR_PX = 14;
 const RETRY_MS = 1500;
+const NOT_LET_IN = [401, 403, 404];  // signed out, an older token, somebody else's browser: nothing is wrong with the entry
 const BAR_PX = 140;
 const STEPS = [1, 2, 5];
 const SVG = "http://www.w3.org/2000/svg";
@@ -25,9 +26,9 @@ function place(item, frame) { return `${item} ${frame ?? ""}`; }
 const queue = [];
 let sending = false;
 
-function say(words, bad = false) {
+function say(words, bad = false, ...more) {
   const saved = document.getElementById("saved");
-  saved.textContent = words;
+  saved.replaceChildren(words, ...more);
   saved.classList.toggle("bad", bad);
 }
 
@@ -52,6 +53,7 @@ async function send() {
       queue.shift();
       if (!queue.length) say("Saved.");
     } catch (error) {
+      if (NOT_LET_IN.includes(error.status)) { await signed_in_again(error); continue; }
       if (!(error instanceof TypeError) && !(error instanceof SyntaxError)) {
         queue.shift();
         say(`Not saved: ${error.message}. Reload the page to see what is.`, true);
@@ -65,10 +67,17 @@ async function send() {
   count();
 }
 
+async function signed_in_again(error) {
+  const link = element("a", { href: "/sign-in", target: "_blank", rel: "noopener", textContent: "Sign in again" });
+  say(`Not saved yet: ${error.message}. `, true, link, " in another tab: what you entered is kept here, and sent then.");
+  while (!await renew()) await new Promise((done) => setTimeout(done, RETRY_MS));
+}
+
 addEventListener("beforeunload", (event) => { if (queue.length) event.preventDefault(); });
 for (const form of sheet.querySelectorAll("form")) {
   form.addEventListener("submit", (event) => {
-    if (queue.length) { event.preventDefault(); say("Not everything is saved yet.", true); }
+    if (queue.length) { event.preventDefault(); if (!document.querySelector("#saved a")) say("Not everything is saved yet.", true); }
+    else if (is_whole && form.id === "submit" && in_part_untold()) { event.preventDefault(); say("In how many fields you counted is not told yet.", true); }
   });
 }
 
@@ -123,13 +132,13 @@ cannot_tell.checked = !told.interpretable;
 cannot_tell.addEventListener("change", () => enter({ what: "interpretable", told: !cannot_tell.checked }));
 
 const eyepiece = document.getElementById("eyepiece");
+function in_part_untold() { return !cannot_tell.checked && !eyepiece.hidden && !Number(document.getElementById("fields").value); }
 if (eyepiece) {
   const inputs = { fields: "fields", magnification: "magnification", field_number_mm: "field-number-mm" };
   const read = () => Object.fromEntries(Object.entries(inputs).map(([name, id]) => [name, Number(document.getElementById(id).value)]));
   for (const [name, id] of Object.entries(inputs)) if (told.eyepiece) document.getElementById(id).value = told.eyepiece[name];
-  const keep = () => enter({ what: "eyepiece", ...read() });
+  const keep = () => { if (read().fields) enter({ what: "eyepiece", ...read() }); };  // what nobody typed is not told
   eyepiece.addEventListener("change", keep);
-  if (!told.eyepiece && !is_whole) keep();
   const in_part = document.getElementById("in-part");
   if (in_part) {
     in_part.checked = Boolean(told.eyepiece);
@@ -213,6 +222,11 @@ function seen() {
   scale();
 }
 
+function failed() {
+  enter({ what: "unshown", frame: now });
+  document.getElementById("field-number").textContent = `Field ${now + 1} of ${frames} cannot be shown: it is left out`;
+}
+
 function paint() {
   if (is_whole) { whole.redraw(); return; }
   layer.setAttribute("viewBox", `0 0 ${told.width} ${told.height}`);
@@ -262,6 +276,7 @@ if (frames && !is_whole) {
   }));
   listen(deeds, { ArrowLeft: deeds.previous, ArrowRight: deeds.next, u: undo, z: deeds.zoom });
   picture.addEventListener("load", seen);
+  picture.addEventListener("error", failed);
   frame.addEventListener("click", click);
   addEventListener("resize", () => { paint(); scale(); });
   show(Math.max(0, Array.from({ length: frames }, (_, index) => index).find((index) => !looked.has(index)) ?? 0));
