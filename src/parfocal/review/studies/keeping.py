@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -114,30 +114,51 @@ def set_margin(session: Session, study: StudyRow, margin_percent: float, by: str
     study.margin_percent = margin
 
 
-def start(
-    session: Session, study: StudyRow, frames: FieldFrames, wholes: WholeSlides, by: str, address: str = ""
-) -> None:
+Shown = Mapping[str, dict[str, Any]]
+"""Columns of a sheet that say how large what is shown is, by the id of the shelved slide."""
+
+
+@dataclass(frozen=True)
+class Slides:
+    """What the slides of a study are, read before it starts.
+
+    Attributes:
+        fields: numbers of those that may be drawn, by slide and modality; empty where whole slides are shown.
+        shown: how large what is shown is.
+    """
+
+    fields: Mapping[tuple[str, str], Sequence[int]]
+    shown: Shown
+
+
+def read_slides(study: StudyRow, frames: FieldFrames, wholes: WholeSlides) -> Slides:
+    """Read them all; outside a transaction, as it takes a while, and a slide that is new is written down.
+
+    Raises:
+        FileError: if a slide is not there, or damaged.
+        SettingsError: if it is to be shown whole and does not say how large it is.
+    """
+    if design_of(study).fields_per_slide is None:
+        return Slides({}, _whole(study.sources, wholes))
+    return Slides(fields_of(study.sources, frames), _in_fields(study.sources, frames))
+
+
+def start(session: Session, study: StudyRow, slides: Slides, by: str, address: str = "") -> None:
     """Draw fields, orders and codes, once, and lay out a sheet for every reading.
 
     Raises:
-        InputError: if it has started, a slide is not there, it has fewer fields than are to be drawn, or it is to be
-            shown whole and does not say how large it is.
+        InputError: if it has started, or a slide has fewer fields than are to be drawn.
+        SettingsError: if a reader may see what slides are called.
     """
     if study.state != "draft":
         raise InputError("the study has started already")
     design = replace(design_of(study), margin_percent=study.margin_percent)
     _check_readers(session, design.readers)
-    shows_whole = design.fields_per_slide is None
-    plan = plan_study(design, {} if shows_whole else fields_of(study.sources, frames))
-    shown = _whole(study.sources, wholes) if shows_whole else _in_fields(study.sources, frames)
+    plan = plan_study(design, slides.fields)
     study.design, study.plan, study.fingerprint = design.to_json(), plan.to_json(), design.fingerprint
     study.state, study.started_at = "running", trail.now()
-    _lay_out(session, study, plan, shown)
+    _lay_out(session, study, plan, slides.shown)
     trail.note(session, by, "study started", study.id, address, fingerprint=design.fingerprint, seed=design.seed)
-
-
-Shown = Mapping[str, dict[str, Any]]
-"""Columns of a sheet that say how large what is shown is, by the id of the shelved slide."""
 
 
 def _in_fields(sources: Sources, frames: FieldFrames) -> Shown:

@@ -271,14 +271,18 @@ def change_margin(
 @router.post("/studies/{study_id}/start")
 def start(request: Request, study_id: StudyId, visitor: Leading, services: WithServices) -> Response:
     """Draw fields, orders and codes; from now on nothing changes."""
+    with services.database.reading() as session:
+        row = found(session.get(StudyRow, study_id))
+    try:
+        slides = keeping.read_slides(row, services.frames, services.wholes)
+    except InputError as error:
+        return _page(request, study_id, visitor, services, str(error), 422)
     return _changed(
         request,
         study_id,
         visitor,
         services,
-        lambda session, study: keeping.start(
-            session, study, services.frames, services.wholes, visitor.name, address_of(request)
-        ),
+        lambda session, study: keeping.start(session, study, slides, visitor.name, address_of(request)),
     )
 
 
