@@ -408,6 +408,23 @@ def test_findings_stay_hidden_until_the_study_is_closed(study):
     assert trail_of(study, "study closed")[0].detail["complete"] is False
 
 
+def test_a_study_that_was_broken_off_says_what_is_left_out_here_and_on_the_command_line(study, parfocal, tmp_path):
+    read = set()
+    while not ((alone := {one for one in read if (one[0], "glass") not in read}) and len(read) > len(alone) + 1):
+        sheet_id = study.begin("raj")
+        read.add(study.case(sheet_id))
+        study.read("raj", sheet_id)
+    study.send("close", broken_off="true")
+    told = study.lead.get(f"{study.path}/agreement.json").json()["remarks"]
+    left_out = f"{len(alone)} of {len(read)} readings have no glass reading by the same reader: they are left out."
+    planned = len(SLIDES) * (len(MODALITIES) + 1) * len(READERS)
+    assert told[:2] == [f"The study was broken off: {len(read)} of {planned} readings were made.", left_out]
+    (tmp_path / "readings.csv").write_text(study.lead.get(f"{study.path}/readings.csv").text, encoding="utf-8")
+    assert parfocal("study", "agreement", tmp_path / "readings.csv")[0] == 2
+    code, out, _ = parfocal("study", "agreement", tmp_path / "readings.csv", "--leave-out-unreferenced", "--json")
+    assert (code, json.loads(out)["remarks"][0]) == (0, left_out)
+
+
 def test_the_margin_is_set_before_unblinding_and_every_change_of_it_is_in_the_trail(closed):
     assert post(closed.lead, "/studies/new", f"{closed.path}/margin", margin="30").status_code == 422
     assert closed.row.margin_percent == 10

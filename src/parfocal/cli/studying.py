@@ -28,6 +28,7 @@ def study() -> None:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap.")
 @click.option("--adjudicated", type=click.Path(path_type=Path), help="CSV that tells what is on slides in dispute.")
+@click.option("--leave-out-unreferenced", "leave_out", is_flag=True, help="Readings without a reference do not count.")
 @click.option("--html", type=click.Path(path_type=Path), help="Page to write: plot, tables, discordances.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), help="File to write the table of readers into.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Forest plot to write: PNG, SVG or PDF.")
@@ -39,6 +40,7 @@ def agreement(
     resamples: int,
     seed: int,
     adjudicated: Path | None,
+    leave_out: bool,
     html: Path | None,
     table: Path | None,
     plot: Path | None,
@@ -54,6 +56,7 @@ def agreement(
     Examples:
       parfocal study agreement readings.csv
       parfocal study agreement readings.csv --reference glass --margin 10 --json
+      parfocal study agreement readings.csv --leave-out-unreferenced
       parfocal study agreement readings.csv --adjudicated adjudicated.csv
       parfocal study agreement readings.csv --html agreement.html --csv agreement.csv --plot agreement.png
     """
@@ -65,7 +68,13 @@ def agreement(
 
     decided = None if adjudicated is None else read_adjudications(adjudicated)
     report = measure_agreement(
-        read_readings(file), reference, margin_percent=margin, resamples=resamples, seed=seed, decided=decided
+        read_readings(file),
+        reference,
+        margin_percent=margin,
+        resamples=resamples,
+        seed=seed,
+        decided=decided,
+        leave_out=leave_out,
     )
     figures = report.to_json()
     if html is not None:

@@ -20,6 +20,7 @@ from parfocal.review.agreement import (
     agreement_with_reference,
     discordances,
     reason,
+    with_reference,
 )
 from parfocal.review.comparisons import (
     checked_margin,
@@ -62,6 +63,7 @@ class AgreementReport:
         resamples: of the bootstrap; 0 leaves it out.
         seed: of the bootstrap.
         decided: who was right, where that was adjudicated.
+        notes: remarks on how the readings came about.
     """
 
     reference: str
@@ -73,6 +75,7 @@ class AgreementReport:
     resamples: int = RESAMPLES
     seed: int = 1
     decided: Adjudications = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -87,7 +90,7 @@ class AgreementReport:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What whoever reads the figures has to know."""
-        found = []
+        found = list(self.notes)
         slides = len({one.slide for one in self.readings})
         if slides < ENOUGH_CASES:
             found.append(f"{slides} cases: a validation needs at least {ENOUGH_CASES} (CAP).")
@@ -183,6 +186,8 @@ def measure_agreement(
     resamples: int = RESAMPLES,
     seed: int = 1,
     decided: Adjudications | None = None,
+    leave_out: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> AgreementReport:
     """Compare every reader with the reference, and readers with each other (paper, section 5.3).
 
@@ -193,6 +198,8 @@ def measure_agreement(
         resamples: of the bootstrap by slide; 0 leaves it out.
         seed: of the bootstrap.
         decided: adjudications of discordances.
+        leave_out: whether readings without a reference are left out, and counted in a remark, and not refused.
+        notes: remarks on how the readings came about.
 
     Raises:
         InputError: if there is no such modality, a reader has no reference reading of a slide, or something was
@@ -204,10 +211,18 @@ def measure_agreement(
     if resamples < 0 or 0 < resamples < 100:
         raise SettingsError(f"{resamples} resamples tell no 95 % interval: take 0 for none, or at least 100")
     every = tuple(sorted(readings, key=lambda one: (one.reader, one.modality, one.slide, one.repeat)))
+    if leave_out:
+        told = with_reference(every, reference)
+        if len(told) < len(every):
+            left = f"{len(every) - len(told)} of {len(every)} readings have no {reference} reading by the same reader"
+            notes = (*notes, f"{left}: they are left out.")
+        every = told
     agreements = agreement_with_reference(every, reference)
     between, pairs = agreement_between_readers(every), agreement_of_pairs(every)
     adjudicated(agreements, decided or {})
-    return AgreementReport(reference, every, agreements, between, pairs, margin_percent, resamples, seed, decided or {})
+    return AgreementReport(
+        reference, every, agreements, between, pairs, margin_percent, resamples, seed, decided or {}, notes
+    )
 
 
 def discordance_json(one: Comparison) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from parfocal.errors import InputError
-from parfocal.review.agreement import Comparison, with_reference
+from parfocal.review.agreement import Comparison
 from parfocal.review.agreement_report import RESAMPLES, AgreementReport, discordance_json, measure_agreement
 from parfocal.review.database.tables import ReportRow, RulingRow, SheetRow, StudyRow
 from parfocal.review.findings import answer_of
@@ -95,8 +95,13 @@ def agreement_of(session: Session, study: StudyRow, resamples: int = RESAMPLES) 
     reference = design_of(study).reference
     if reference is None:
         raise InputError("the study has no reference modality to compare with")
-    readings = with_reference(readings_of(session, study), reference)
-    return measure_agreement(readings, reference, margin_percent=study.margin_percent, resamples=resamples)
+    readings, planned = readings_of(session, study), len(plan_of(study).assignments)
+    was_broken_off = len(readings) < planned
+    notes = (f"The study was broken off: {len(readings)} of {planned} readings were made.",) if was_broken_off else ()
+    margin = study.margin_percent
+    return measure_agreement(
+        readings, reference, margin_percent=margin, resamples=resamples, leave_out=True, notes=notes
+    )
 
 
 def discordances_of(session: Session, study: StudyRow, report: AgreementReport) -> list[Discordance]:
