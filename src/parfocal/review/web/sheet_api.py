@@ -103,10 +103,10 @@ def sheet(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Sheet
 @router.post("/api/sheets/{sheet_id}/entries")
 def enter(sheet_id: SheetId, new: NewEntry, visitor: Browsing, services: WithServices) -> Progress:
     """Save an entry. It is on disk when this answers."""
+    if isinstance(new.entry, Unshown):
+        _check_unshown(sheet_id, new.entry.frame, visitor, services)
     with services.database.writing() as session:
         row = own_locked(session, sheet_id, visitor)
-        if isinstance(new.entry, Unshown):
-            _check_unshown(row, new.entry.frame, services)
         keeping.enter(session, row, new.key, new.entry)
         session.flush()
         return _progress(row, keeping.contents(session, row.id))  # nothing is kept that cannot be shown again
@@ -140,8 +140,10 @@ def check_running(session: Session, row: SheetRow) -> None:
         raise InputError("this study is closed")
 
 
-def _check_unshown(row: SheetRow, frame: int, services: Services) -> None:
-    """A field that can be shown has to be looked at."""
+def _check_unshown(sheet_id: str, frame: int, visitor: Visitor, services: Services) -> None:
+    """A field that can be shown has to be looked at. It is read outside the transaction that writes."""
+    with services.database.reading() as session:
+        row = own(session, session.get(SheetRow, sheet_id), visitor)
     if row.canvas or row.slide_id is None or frame >= len(row.frames):
         raise InputError("there is no such field")
     try:
