@@ -265,6 +265,15 @@ def test_a_proxy_signs_in_whom_it_names_and_nobody_else(serve):
     assert server.browser().get("/api/session").status_code == 401
 
 
+def test_who_a_proxy_names_and_has_no_account_is_told_so_and_asked_for_no_password(serve):
+    server = serve(proxy_header="x-remote-user")
+    server.add("anna")
+    answer = server.browser(**{"x-remote-user": "eve"}).get("/sign-in", headers={"accept": "text/html"})
+    assert answer.status_code == 403
+    assert "no account here" in answer.text
+    assert "password" not in answer.text
+
+
 def test_a_proxys_header_means_nothing_unless_it_was_set_up(server):
     server.add("anna")
     assert server.browser(**{"x-remote-user": "anna"}).get("/api/session").status_code == 401
@@ -308,6 +317,16 @@ def test_another_sites_form_is_refused_even_with_a_token(server, headers):
     fields = {"form_token": token, "name": "eve", "role": "admin"}
     assert browser.post("/accounts", data=fields, headers=headers).status_code == 403
     assert browser.post("/accounts", data=fields, headers={"origin": HERE}).status_code == 200
+
+
+def test_a_proxy_that_hides_the_servers_name_is_told_of(server):
+    """As nginx does unless it is told otherwise."""
+    server.add("anna")
+    headers = {"origin": "https://slides.example.org", "host": "127.0.0.1:8080"}
+    answer = server.browser().post("/sign-in", data={"name": "anna", "password": PASSWORD}, headers=headers)
+    assert answer.status_code == 403
+    for told in ("https://slides.example.org", "127.0.0.1:8080", "header Host"):
+        assert told in answer.json()["detail"]
 
 
 def test_every_route_that_changes_something_looks_for_the_token(server):

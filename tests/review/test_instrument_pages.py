@@ -1,12 +1,15 @@
 """The instrument's page: looks, moves within limits, scans, pauses, stops, and takes doubtful fields again."""
 
+import asyncio
 import json
 import re
 import time
 from dataclasses import replace
+from threading import Timer
 
 import pytest
-from reviewing import Server, write_scan
+from reviewing import Server, post, write_scan
+from starlette.requests import Request
 
 from knowing import Knowing
 from parfocal.cli.bench import bench_opener
@@ -14,6 +17,7 @@ from parfocal.config import Instrument
 from parfocal.errors import InstrumentError
 from parfocal.review.accounts.roles import Role
 from parfocal.review.settings import ServeSettings
+from parfocal.review.web import instrument_pages
 from parfocal.slide.fields.folder import FieldsFolder
 
 AREA = {"width_mm": 0.15, "height_mm": 0.1}
@@ -293,6 +297,65 @@ def test_only_who_may_operate_sees_the_instrument(server):
     assert reader.get("/api/instrument").status_code == 403
     assert reader.post("/api/instrument/jog", json={"dx_um": 1}).status_code == 403
     assert ">Instrument<" in server.signed_in("mia", Role.OPERATOR).get("/").text
+
+
+def ends_within_5_s(server, stream, browser):
+    """Whether one of the page's streams ends by itself, as this browser's."""
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items()).encode()
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", cookie)]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "app": server.app}
+    request, desk = Request(scope, receive), server.services.desk
+    streams = {
+        "events": lambda: instrument_pages._events(request, server.services, desk, 0),
+        "live": lambda: instrument_pages._frames(request, desk, 0),
+    }
+
+    async def all_of_it():
+        return [piece async for piece in streams[stream]()]
+
+    async def within():
+        await asyncio.wait_for(all_of_it(), 5)
+
+    try:
+        asyncio.run(within())
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("stream", ["events", "live"])
+def test_a_stream_ends_with_the_account_and_with_the_server(server, stream):
+    root, mia = server.signed_in("root", Role.ADMIN), server.signed_in("mia", Role.OPERATOR)
+    timer = Timer(0.3, lambda: post(root, "/accounts", "/accounts/mia/disable"))
+    timer.start()
+    assert ends_within_5_s(server, stream, mia)
+    timer.join()
+    Timer(0.3, server.services.desk.end_streams).start()
+    assert ends_within_5_s(server, stream, root)
+
+
+@pytest.mark.parametrize("path", ["/instrument/live.mjpg?limit=1", "/api/instrument/events?limit=1"])
+def test_another_sites_page_cannot_light_the_lamp(browser, lamp, path):
+    answer = browser.get(path, headers={"sec-fetch-site": "cross-site"})
+    assert answer.status_code == 403
+    assert not lamp()
+
+
+def test_the_trail_tells_only_of_what_happened(browser, server, monkeypatch):
+    browser.post("/api/instrument/stop")
+    browser.post("/api/instrument/pause")
+
+    def busy(*_):
+        raise InstrumentError("a scan came first")
+
+    monkeypatch.setattr(server.services.desk, "scan", busy)
+    assert browser.post("/api/instrument/scan", json={"name": "mine", **AREA}).status_code == 409
+    trail = browser.get("/trail").text
+    assert not [told for told in ("scan stopped", "scan paused", "scan started") if told in trail]
 
 
 def test_without_a_microscope_there_is_no_such_page(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -145,6 +146,11 @@ def serve(settings: ServeSettings, when_ready: Callable[[str], None], open_bench
             await super().startup(sockets)
             if self.started:
                 when_ready(f"http://{shown}:{port}{_door(app.state.services.shelf)}")
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if app.state.services.desk is not None:
+                app.state.services.desk.end_streams()  # or they would be cut off, with a traceback each
+            super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
         app,

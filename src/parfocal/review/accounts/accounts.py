@@ -217,8 +217,8 @@ def _check_attempts(session: Session, wheres: tuple[tuple[int, str, str], ...], 
             raise TooManyAttempts(f"signing in was refused {most} times within 10 minutes: wait 10 minutes")
 
 
-def signed_in(database: Database, token: str, limits: SessionLimits) -> Account | None:
-    """Whose browser this is; None if it is nobody's, or was signed in too long ago."""
+def signed_in(database: Database, token: str, limits: SessionLimits, *, renew: bool = True) -> Account | None:
+    """Whose browser this is; None if it is nobody's, or was signed in too long ago. With `renew` it was seen now."""
     moment, key = trail.now(), hash_token(token)
     with database.reading() as session:
         row = session.get(SignIn, key)
@@ -226,7 +226,7 @@ def signed_in(database: Database, token: str, limits: SessionLimits) -> Account 
             return None
         account = session.get(Account, row.account_id)
         seen_at = row.seen_at
-    if moment - seen_at >= _SEEN_EVERY:
+    if renew and moment - seen_at >= _SEEN_EVERY:
         with database.writing() as session:
             again = session.get(SignIn, key)
             if again is not None:

@@ -95,6 +95,7 @@ class InstrumentDesk:
         self._watched_until_s = 0.0
         self._mosaic: GrowingMosaic | None = None
         self.viewfinder = Viewfinder()
+        self.is_closing = False
         self._tell(**self._where())
 
     @property
@@ -106,12 +107,6 @@ class InstrumentDesk:
     def bench(self) -> Bench:
         """The microscope."""
         return self._bench
-
-    def next_status(self, after: int, timeout_s: float) -> Status:
-        """The status once its number is another than `after`, or as it is when the time is up."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._status.number != after, timeout_s)
-            return self._status
 
     # Looking
 
@@ -215,27 +210,37 @@ class InstrumentDesk:
 
         self._start(name, run)
 
-    def pause(self) -> None:
-        """Let the scan wait after the field under way, its lamp off."""
-        if self._status.state == "scanning":
-            self._switch.pause()
-            self._tell(state="paused", words=f"Paused. {self._lamp_words()}")
+    def pause(self) -> bool:
+        """Let the scan wait after the field under way, its lamp off. False where there is none."""
+        if self._status.state != "scanning":
+            return False
+        self._switch.pause()
+        self._tell(state="paused", words=f"Paused. {self._lamp_words()}")
+        return True
 
-    def go_on(self) -> None:
-        """Let a paused scan go on."""
-        if self._status.state == "paused":
-            self._switch.go_on()
-            self._tell(state="scanning", words="Scanning.")
+    def go_on(self) -> bool:
+        """Let a paused scan go on. False where there is none."""
+        if self._status.state != "paused":
+            return False
+        self._switch.go_on()
+        self._tell(state="scanning", words="Scanning.")
+        return True
 
-    def stop(self) -> None:
-        """End the scan after the field under way; what was scanned is kept."""
-        if self._status.is_busy:
-            self._switch.stop()
-            self._tell(words="Stopping after this field.")
+    def stop(self) -> bool:
+        """End the scan after the field under way; what was scanned is kept. False where there is none."""
+        if not self._status.is_busy:
+            return False
+        self._switch.stop()
+        self._tell(words="Stopping after this field.")
+        return True
 
     def mosaic(self) -> bytes | None:
         """The latest scan so far as JPEG; None before its first field. Raises FileError if it cannot be read."""
         return None if self._mosaic is None else self._mosaic.picture()
+
+    def end_streams(self) -> None:
+        """Let everybody who watches go: the server is about to close."""
+        self.is_closing = True
 
     def close(self) -> None:
         """Stop what is under way and let go of the devices."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Condition
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ class Viewfinder:
     """Holds one frame as JPEG, and counts how many there were. Safe in several threads."""
 
     def __init__(self) -> None:
-        self._changed = Condition()
+        self._lock = Lock()
         self._jpeg = b""
         self._number = 0
 
@@ -27,16 +27,11 @@ class Viewfinder:
         if scale < 1:
             frame = np.asarray(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         jpeg = encode_jpeg(np.ascontiguousarray(frame))
-        with self._changed:
+        with self._lock:
             self._jpeg, self._number = jpeg, self._number + 1
-            self._changed.notify_all()
 
-    def next(self, after: int, timeout_s: float) -> tuple[int, bytes]:
-        """The latest frame once it is another than number `after`, or as it is when the time is up.
-
-        Returns:
-            (its number, the JPEG); number 0 and nothing before the first.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._number != after, timeout_s)
+    @property
+    def latest(self) -> tuple[int, bytes]:
+        """(number of the latest frame, the JPEG); number 0 and nothing before the first."""
+        with self._lock:
             return self._number, self._jpeg

@@ -23,10 +23,12 @@ _EntryId = Annotated[int, Query(ge=1, lt=2**31)]
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, visitor: Perhaps, next: str = "/") -> Response:
-    """The form."""
+def sign_in_page(request: Request, visitor: Perhaps, services: WithServices, next: str = "/") -> Response:
+    """The form; none where a proxy signs people in."""
     if visitor is not None:
         return RedirectResponse(_own_path(next), 303)
+    if services.settings.proxy_header is not None:
+        raise HTTPException(403, "you were signed in by a name that has no account here: ask an admin for one")
     return render(request, "sign_in.html", None, next=_own_path(next), problem="", name="")
 
 

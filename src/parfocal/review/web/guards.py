@@ -15,6 +15,7 @@ from parfocal.review.web.services import WithServices
 from parfocal.review.web.visitors import Perhaps, Visitor, WithVisitor
 
 FORM_FIELD, HEADER = "form_token", "x-form-token"
+MOST_FIELDS = 20_000  # three for each slide on the form that makes a study; the body's size is limited elsewhere
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -47,17 +48,29 @@ async def meant(request: Request, visitor: Perhaps, services: WithServices) -> N
         return
     token = request.headers.get(HEADER)
     if token is None and "form" in request.headers.get("content-type", ""):
-        token = str((await request.form()).get(FORM_FIELD, ""))
+        token = str((await request.form(max_fields=MOST_FIELDS)).get(FORM_FIELD, ""))
     wanted = services.form_token(visitor.key if visitor else "nobody")
-    why = ""
     if not is_same_origin(request):
-        why = "sent by another site's page"
-    elif not token:
+        origin, host = request.headers.get("origin") or "another site", request.headers.get("host", "nobody")
+        told = f"this came from {origin}, and was sent to {host}: a proxy in between has to pass on the header Host"
+        raise Refused(403, told, "sent by another site's page")
+    why = ""
+    if not token:
         why = "without a form token"
     elif not hmac.compare_digest(token.encode(), wanted.encode()):
         why = "the form token is not this browser's"
     if why:
         raise Refused(403, "this did not come from a page that is still good: reload the page and try again", why)
+
+
+def not_from_elsewhere(request: Request) -> None:
+    """A dependency of what a request alone sets off, such as the lamp: no other site's page may show it.
+
+    Raises:
+        Refused: 403 for one of another site.
+    """
+    if not is_same_origin(request):
+        raise Refused(403, "this is not shown in another site's page", "asked for by another site's page")
 
 
 MAY_BROWSE = Depends(may(Right.BROWSE))

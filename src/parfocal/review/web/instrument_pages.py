@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -13,15 +15,17 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, Field, StringConstraints
 
 from parfocal.review.accounts import trail
+from parfocal.review.accounts.roles import Right
 from parfocal.review.instrument.broken_off import broken_off, scans
 from parfocal.review.instrument.desk import InstrumentDesk, Status
 from parfocal.review.shelf.shelf import Shelf
-from parfocal.review.web.guards import MAY_OPERATE, Operating, meant
+from parfocal.review.web.guards import MAY_OPERATE, Operating, meant, not_from_elsewhere
 from parfocal.review.web.pages import render
 from parfocal.review.web.services import Services, WithServices
-from parfocal.review.web.visitors import Visitor, address_of
+from parfocal.review.web.visitors import Visitor, address_of, visitors_of
 
 _WAIT_S = 1.0
+_LOOK_EVERY_S = 0.1  # without a thread that waits: there are 40 for all requests
 _BOUNDARY = "frame"
 _FARTHEST_UM = 1e6
 
@@ -34,6 +38,7 @@ def with_desk(services: WithServices) -> InstrumentDesk:
 
 
 Desk = Annotated[InstrumentDesk, Depends(with_desk)]
+NOT_FROM_ELSEWHERE = Depends(not_from_elsewhere)
 
 router = APIRouter(dependencies=[Depends(meant), MAY_OPERATE], tags=["instrument"])
 
@@ -122,20 +127,23 @@ def status(services: WithServices, desk: Desk) -> InstrumentInfo:
     return InstrumentInfo.model_validate(_told(desk.status, services.shelf))
 
 
-@router.get("/api/instrument/events", include_in_schema=False)
+@router.get("/api/instrument/events", include_in_schema=False, dependencies=[NOT_FROM_ELSEWHERE])
 async def events(request: Request, services: WithServices, desk: Desk, limit: int = 0) -> Response:
     """The same as server-sent events, with each change; the first `limit` ones, or all."""
     return StreamingResponse(_events(request, services, desk, limit), media_type="text/event-stream")
 
 
 async def _events(request: Request, services: Services, desk: InstrumentDesk, limit: int) -> AsyncIterator[str]:
-    number, sent = -1, 0
-    while not await request.is_disconnected():
-        now = await run_in_threadpool(desk.next_status, number, _WAIT_S)
+    number, sent, told_s = -1, 0, time.monotonic()
+    while not await _is_over(request, desk):
+        now = desk.status
         if now.number == number:
-            yield ": still here\n\n"
+            if time.monotonic() - told_s > _WAIT_S:
+                told_s = time.monotonic()
+                yield ": still here\n\n"
+            await asyncio.sleep(_LOOK_EVERY_S)
             continue
-        number = now.number
+        number, told_s = now.number, time.monotonic()
         told = await run_in_threadpool(_told, now, services.shelf)
         yield f"data: {json.dumps(told)}\n\n"
         sent += 1
@@ -143,7 +151,16 @@ async def _events(request: Request, services: Services, desk: InstrumentDesk, li
             return
 
 
-@router.get("/instrument/live.mjpg", include_in_schema=False)
+async def _is_over(request: Request, desk: InstrumentDesk) -> bool:
+    """Whether a stream ends: nobody is there, the server closes, or who watches may not operate any more."""
+    if desk.is_closing or await request.is_disconnected():
+        return True
+    visitors = visitors_of(request)
+    visitor = visitors.remembered(request) or await run_in_threadpool(visitors.recognise, request, renew=False)
+    return visitor is None or visitor.must_change or not visitor.may(Right.OPERATE)
+
+
+@router.get("/instrument/live.mjpg", include_in_schema=False, dependencies=[NOT_FROM_ELSEWHERE])
 async def live(request: Request, desk: Desk, limit: int = 0) -> Response:
     """What the camera sees, as a stream of JPEGs; the first `limit` ones, or all."""
     return StreamingResponse(
@@ -153,10 +170,11 @@ async def live(request: Request, desk: Desk, limit: int = 0) -> Response:
 
 async def _frames(request: Request, desk: InstrumentDesk, limit: int) -> AsyncIterator[bytes]:
     number, sent = 0, 0
-    while not await request.is_disconnected():
+    while not await _is_over(request, desk):
         desk.watch()
-        now, jpeg = await run_in_threadpool(desk.viewfinder.next, number, _WAIT_S)
+        now, jpeg = desk.viewfinder.latest
         if not jpeg or now == number:
+            await asyncio.sleep(_LOOK_EVERY_S)
             continue
         number = now
         head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
@@ -195,8 +213,8 @@ def put_under(under: Under, services: WithServices, desk: Desk) -> InstrumentInf
 def scan(request: Request, wanted: NewScan, visitor: Operating, services: WithServices, desk: Desk) -> InstrumentInfo:
     """Start a scan into a new folder."""
     desk.check_free()
-    _note(request, services, visitor, "scan started", wanted.name)
     desk.scan(wanted.name, (wanted.width_mm, wanted.height_mm), wanted.slide_id)
+    _note(request, services, visitor, "scan started", wanted.name)
     return status(services, desk)
 
 
@@ -205,8 +223,8 @@ def rescan(request: Request, wanted: OldScan, visitor: Operating, services: With
     """Take the fields in doubt of a scan again."""
     desk.check_free()
     _check_there(wanted.name, scans(services.shelf), "no finished scan")
-    _note(request, services, visitor, "rescan started", wanted.name)
     desk.rescan(wanted.name)
+    _note(request, services, visitor, "rescan started", wanted.name)
     return status(services, desk)
 
 
@@ -215,8 +233,8 @@ def go_on(request: Request, wanted: OldScan, visitor: Operating, services: WithS
     """Go on with a scan that was stopped or broke off, with the same instrument over the same slide."""
     desk.check_free()
     _check_there(wanted.name, broken_off(services.shelf), "no scan that broke off")
-    _note(request, services, visitor, "scan resumed", wanted.name)
     desk.resume(wanted.name)
+    _note(request, services, visitor, "scan resumed", wanted.name)
     return status(services, desk)
 
 
@@ -226,24 +244,26 @@ def _check_there(name: str, places: list[str], what: str) -> None:
 
 
 @router.post("/api/instrument/pause")
-def pause(services: WithServices, desk: Desk) -> InstrumentInfo:
+def pause(request: Request, visitor: Operating, services: WithServices, desk: Desk) -> InstrumentInfo:
     """Let the scan wait, its lamp off."""
-    desk.pause()
+    if desk.pause():
+        _note(request, services, visitor, "scan paused", desk.status.scan)
     return status(services, desk)
 
 
 @router.post("/api/instrument/resume")
-def resume(services: WithServices, desk: Desk) -> InstrumentInfo:
+def resume(request: Request, visitor: Operating, services: WithServices, desk: Desk) -> InstrumentInfo:
     """Let a paused scan go on."""
-    desk.go_on()
+    if desk.go_on():
+        _note(request, services, visitor, "scan goes on", desk.status.scan)
     return status(services, desk)
 
 
 @router.post("/api/instrument/stop")
 def stop(request: Request, visitor: Operating, services: WithServices, desk: Desk) -> InstrumentInfo:
     """End the scan after the field under way; what was scanned is kept."""
-    _note(request, services, visitor, "scan stopped", desk.status.scan)
-    desk.stop()
+    if desk.stop():
+        _note(request, services, visitor, "scan stopped", desk.status.scan)
     return status(services, desk)
 
 

@@ -22,7 +22,7 @@ from parfocal.review.report_forms import form_names, load_form
 from parfocal.review.studies import keeping
 from parfocal.review.studies.catalogue import candidates, check_shown, missing_from, modalities_of, sources_of
 from parfocal.review.study import FIELDS_PER_SLIDE, WASH_OUT_DAYS, StudyDesign
-from parfocal.review.web.guards import Browsing, Leading, meant
+from parfocal.review.web.guards import MOST_FIELDS, Browsing, Leading, meant
 from parfocal.review.web.pages import render
 from parfocal.review.web.refusals import foreign
 from parfocal.review.web.services import Services, WithServices
@@ -111,8 +111,8 @@ def read_next(study_id: StudyId, visitor: Browsing, services: WithServices) -> R
 
 
 async def typed_form(request: Request) -> FormData:
-    """A form with any number of fields."""
-    return await request.form()
+    """A form with as many fields as there are slides to choose from."""
+    return await request.form(max_fields=MOST_FIELDS)
 
 
 TypedForm = Annotated[FormData, Depends(typed_form)]
@@ -318,6 +318,15 @@ def _changed(
         return _page(request, study_id, visitor, services, str(error), 422)
     services.withheld.forget()
     return RedirectResponse(f"/studies/{study_id}", 303)
+
+
+@router.get("/studies/{study_id}/design.json")
+def design_file(study_id: StudyId, _: Leading, services: WithServices) -> Response:
+    """The design as it was when the study started: its SHA-256 is the one that is shown. The seed is in it."""
+    with services.database.reading() as session:
+        study = found(session.get(StudyRow, study_id))
+    headers = {"content-disposition": f'attachment; filename="design-{study_id}.json"'}
+    return Response(keeping.design_of(study).to_bytes(), media_type="application/json", headers=headers)
 
 
 @router.get("/studies/{study_id}/codes")

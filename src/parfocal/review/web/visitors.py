@@ -68,13 +68,13 @@ class Visitors:
             known = None if claim is None else self._known.get(claim)
         return known[1] if known and time.monotonic() - known[0] < _KNOWN_FOR_S else None
 
-    def recognise(self, request: Request) -> Visitor | None:
-        """Whoever this is; None for nobody we know."""
+    def recognise(self, request: Request, *, renew: bool = True) -> Visitor | None:
+        """Whoever this is; None for nobody we know. Unless it is to `renew`, it does not keep a session from ending."""
         known = self.remembered(request)
         claim = self._claim(request)
         if known is not None or claim is None:
             return known
-        found = self._look_up(*claim)
+        found = self._look_up(*claim, renew=renew)
         if found is not None:
             with self._lock:
                 if len(self._known) >= _MOST_KNOWN:
@@ -98,10 +98,10 @@ class Visitors:
             return "password", token
         return ("local", accounts.RESERVED) if settings.is_loopback and is_local(request) else None
 
-    def _look_up(self, how: How, claim: str) -> Visitor | None:
+    def _look_up(self, how: How, claim: str, *, renew: bool) -> Visitor | None:
         database, limits = self._services.database, self._services.settings.sessions
         if how == "password":
-            account = accounts.signed_in(database, claim, limits)
+            account = accounts.signed_in(database, claim, limits, renew=renew)
             return None if account is None else _visitor(account, how, accounts.hash_token(claim))
         with database.reading() as session:
             if how == "local":
