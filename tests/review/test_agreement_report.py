@@ -159,6 +159,13 @@ def test_the_page_has_tables_picture_and_discordances_and_no_markup_of_readers(t
     assert "not found in scan: a, found in scan only: <script>" in page.text
 
 
+def test_a_name_between_dollars_is_no_formula_in_the_plot(figures, tmp_path):
+    of_first = next(iter(figures["readers"].values()))
+    named = {"auto $x^$": next(iter(of_first.values()))}
+    write_forest({**figures, "readers": {"raj": named}}, tmp_path / "forest.svg")
+    assert (tmp_path / "forest.svg").stat().st_size > 1000
+
+
 def test_the_plot_is_written_in_the_format_of_its_name(figures, tmp_path):
     write_forest(figures, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as picture:

@@ -164,3 +164,13 @@ def test_a_file_that_is_no_database_is_told(tmp_path):
     (tmp_path / "thesis.txt").write_text("three years of work" * 100)
     with pytest.raises(FileError, match="cannot be used"):
         Database(f"sqlite:///{tmp_path / 'thesis.txt'}")
+
+
+def test_a_database_of_a_newer_parfocal_is_told(empty_url):
+    Database(empty_url).close()
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(FileError, match="newer Parfocal"):
+        Database(empty_url)

@@ -227,6 +227,25 @@ def test_every_answer_forbids_scripts_of_others_and_being_framed(browser):
         assert "frame-ancestors 'none'" in policy
 
 
+def test_what_belongs_to_the_program_is_kept_by_browsers_and_asked_for_by_its_tag(browser):
+    first = browser.get("/static/style.css")
+    assert first.headers["cache-control"] == "no-cache"
+    assert browser.get("/static/style.css", headers={"if-none-match": first.headers["etag"]}).status_code == 304
+    assert browser.get("/").headers["cache-control"] == "no-store"
+
+
+def test_a_slide_that_is_not_stitched_is_not_offered_beside_another(slides, tmp_path, serve):
+    shutil.copytree(slides, tmp_path / "copy")
+    shutil.copytree(slides / SECRET_NAME, tmp_path / "copy" / "whole")
+    shutil.copytree(slides / SECRET_NAME, tmp_path / "copy" / "fields-only")
+    (tmp_path / "copy" / "fields-only" / "slide.ome.tif").unlink()
+    browser = serve(source=str(tmp_path / "copy")).local()
+    ids = {one["name"]: one["id"] for one in browser.get("/api/slides").json()}
+    page = browser.get(f"/slides/{ids[SECRET_NAME]}").text
+    assert ids["whole"] in page
+    assert ids["fields-only"] not in page
+
+
 def test_no_page_has_a_script_or_style_of_its_own(browser, slide_id):
     for path in ("/", f"/slides/{slide_id}", "/accounts", "/trail", "/account", "/sign-in"):
         page = browser.get(path).text

@@ -1,6 +1,7 @@
 """A blinded study from its design to the agreement of its readers."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -17,6 +18,7 @@ from parfocal.review.accounts.roles import Role
 from parfocal.review.accounts.trail import now
 from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, TrailEntry
 from parfocal.review.settings import ServeSettings
+from parfocal.review.studies import results
 
 
 @pytest.fixture(scope="module")
@@ -432,6 +434,43 @@ def test_the_margin_is_set_before_unblinding_and_every_change_of_it_is_in_the_tr
         (None, 15),
         (15, 10),
     ]
+
+
+def test_the_figures_of_a_closed_study_are_worked_out_once(closed, monkeypatch):
+    closed.lead.get(f"{closed.path}/agreement.csv")
+
+    def again(*_, **__):
+        raise AssertionError("worked out once more")
+
+    monkeypatch.setattr(results, "measure_agreement", again)
+    for path in ("agreement.csv", "agreement.svg", "discordances/0"):
+        assert closed.lead.get(f"{closed.path}/{path}").status_code == 200
+
+
+def test_the_designs_digest_can_be_checked_by_its_lead_alone(closed):
+    design = closed.lead.get(f"{closed.path}/design.json")
+    assert hashlib.sha256(design.content).hexdigest() == closed.row.fingerprint
+    assert f"{closed.path}/design.json" in closed.lead.get(closed.path).text
+    assert closed.readers["raj"].get(f"{closed.path}/design.json").status_code == 403
+
+
+def test_without_glass_no_agreement_is_offered(study_server):
+    study = Study(study_server, glass="")
+    study.send("close", broken_off="true")
+    page = study.lead.get(study.path).text
+    assert "readings.csv" in page
+    assert f"{study.path}/agreement" not in page
+
+
+def test_the_form_of_a_study_takes_more_slides_than_a_thousand_fields_hold(study):
+    more = {f"modality-{number:012x}": "automated" for number in range(1500)}
+    assert study.propose(**more).status_code == 303
+
+
+def test_a_reading_that_is_submitted_is_not_shown_again(study):
+    sheet_id = study.begin("raj")
+    study.read("raj", sheet_id)
+    assert study.readers["raj"].get(f"/api/sheets/{sheet_id}").status_code == 404
 
 
 def test_a_closed_study_is_read_no_more(study):

@@ -80,7 +80,7 @@ def _draw(axes: Axes, rows: list[_Row]) -> None:
         ("between readers", "s", _BETWEEN),
     ):
         axes.plot([], [], mark, color=colour, label=label)
-    axes.set_yticks(range(len(rows)), [f"{name}  (n = {row.get('n')})" for name, row, _ in rows])
+    axes.set_yticks(range(len(rows)), [f"{_plain(name)}  (n = {row.get('n')})" for name, row, _ in rows])
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% concurrences, with 95 % Wilson intervals")
@@ -88,6 +88,11 @@ def _draw(axes: Axes, rows: list[_Row]) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
+
+
+def _plain(name: str) -> str:
+    """Of a reader or modality: what stands between dollars is no formula."""
+    return name.replace("$", r"\$")
 
 
 def _interval(axes: Axes, place: float, row: dict[str, Any], mark: str, colour: str) -> None:

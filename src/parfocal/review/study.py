@@ -96,7 +96,11 @@ class StudyDesign:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all of it: kept at the start, it shows afterwards that nothing was changed, nor the margin."""
-        return hashlib.sha256(_DESIGN.dump_json(self)).hexdigest()
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """What the fingerprint is over: a file of it has that SHA-256."""
+        return _DESIGN.dump_json(self)
 
     def can_be_read(self, slide: str, modality: str) -> bool:
         """Whether there is anything to read."""

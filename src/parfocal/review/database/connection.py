@@ -9,6 +9,7 @@ from typing import Any
 
 import alembic.command
 import alembic.config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
@@ -67,6 +68,9 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         with engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, revision)
+    except CommandError as error:  # the database names a step that is none of ours
+        where = engine.url.render_as_string(hide_password=True)
+        raise FileError(f"{where}: was written by a newer Parfocal, or is of another program: {error}") from error
     except DatabaseError as error:
         where = engine.url.render_as_string(hide_password=True)
         raise FileError(f"{where}: the database cannot be used: {error.orig}") from error

@@ -41,7 +41,7 @@ def agreement_page(request: Request, study_id: StudyId, visitor: Leading, servic
     """Tables like the paper's 3 and 4, the plot, and the slides for adjudication."""
     with services.database.reading() as session:
         study = found(session.get(StudyRow, study_id))
-        report = results.agreement_of(session, study)
+        report = services.agreements.of(session, study)
         discordances = results.discordances_of(session, study, report)
     figures = report.to_json()
     values = {"tables": tables(figures), "remarks": figures["remarks"], "ruled": results.ruled(discordances)}
@@ -60,7 +60,7 @@ def agreement_page(request: Request, study_id: StudyId, visitor: Leading, servic
 def _figures(services: WithServices, study_id: str, resamples: int) -> dict[str, Any]:
     with services.database.reading() as session:
         study = found(session.get(StudyRow, study_id))
-        report = results.agreement_of(session, study, resamples)
+        report = services.agreements.of(session, study, resamples)
         rulings = [one.words for one in results.discordances_of(session, study, report)]
     return {**report.to_json(), "study": study.name, "fingerprint": study.fingerprint, "discordances": rulings}
 
@@ -99,7 +99,7 @@ def discordance_page(
     """One discordance: what was found, what the reader was shown, and all scanned fields that were not drawn."""
     with services.database.reading() as session:
         study = found(session.get(StudyRow, study_id))
-        every, one = _discordance(session, study, number)
+        every, one = _discordance(services, session, study, number)
         sheet = results.sheet_of(session, study, one.comparison.reading)
         marks = contents(session, sheet.id).marks
     titles = {item.key: item.title for item in form_of(sheet).items()}
@@ -164,7 +164,7 @@ def rule(
     """Say what a discordance comes from; earlier words stay in the database."""
     with services.database.writing() as session:
         study = found(session.get(StudyRow, study_id))
-        every, one = _discordance(session, study, number)
+        every, one = _discordance(services, session, study, number)
         reading = one.comparison.reading
         if ruling not in _rulings(results.sheet_of(session, study, reading)):
             raise InputError("a whole slide was shown: nothing was left that was not drawn")
@@ -193,8 +193,10 @@ def scanned_field(
     return Response(encoded, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
 
-def _discordance(session: Session, study: StudyRow, number: int) -> tuple[list[Discordance], Discordance]:
-    every = results.discordances_of(session, study, results.agreement_of(session, study, resamples=0))
+def _discordance(
+    services: Services, session: Session, study: StudyRow, number: int
+) -> tuple[list[Discordance], Discordance]:
+    every = results.discordances_of(session, study, services.agreements.of(session, study, resamples=0))
     if not 0 <= number < len(every):
         raise HTTPException(404, "there is no such discordance")
     return every, every[number]

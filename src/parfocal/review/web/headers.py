@@ -19,6 +19,7 @@ _POLICY = "; ".join(
         "base-uri 'none'",
     )
 )
+_UNCHANGING = ("/static/", "/vendor/")  # of the program, and the same for everybody: kept, and asked for by its tag
 _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
@@ -49,7 +50,8 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-store")
+                is_ours = scope["path"].startswith(_UNCHANGING)
+                headers.setdefault("cache-control", "no-cache" if is_ours else "no-store")
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -19,6 +19,7 @@ from parfocal.review.sheets.frames import FieldFrames
 from parfocal.review.sheets.whole import WholeSlides
 from parfocal.review.shelf.shelf import Shelf
 from parfocal.review.shelf.stacks import StackShelf
+from parfocal.review.studies.results import Agreements
 from parfocal.review.studies.withheld import Withheld
 
 _SECRET = "form-secret"
@@ -53,6 +54,11 @@ class Services:
     def wholes(self) -> WholeSlides:
         """Whole slides, as readers see them."""
         return WholeSlides(self.shelf, int(self.settings.cache_mb * 2**20) // 4)
+
+    @cached_property
+    def agreements(self) -> Agreements:
+        """Figures of closed studies."""
+        return Agreements()
 
     @cached_property
     def withheld(self) -> Withheld:

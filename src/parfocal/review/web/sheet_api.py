@@ -81,6 +81,8 @@ def sheet(sheet_id: SheetId, visitor: Browsing, services: WithServices) -> Sheet
     """One's own sheet."""
     with services.database.reading() as session:
         row = own(session, session.get(SheetRow, sheet_id), visitor)
+        if row.study_id is not None and row.phase == "submitted":
+            raise HTTPException(404, "this reading is submitted: it is not shown again")  # nor before it is repeated
         told = keeping.contents(session, row.id)
     return SheetInfo(
         **_progress(row, told).model_dump(),

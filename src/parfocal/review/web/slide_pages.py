@@ -54,7 +54,9 @@ def viewer(
     """One slide, or two side by side."""
     shelf = services.shelf
     shown = [shelf.slide(one) for one in ((slide_id, beside) if beside else (slide_id,))]
-    others = [(one.id, name_for(one, visitor)) for one in visible(services, visitor) if one.id != slide_id]
+    others = [
+        (one.id, name_for(one, visitor)) for one in visible(services, visitor) if one.id != slide_id and one.is_whole
+    ]
     return render(
         request,
         "viewer.html",

@@ -190,7 +190,7 @@ class FieldsFolder:
     def _inside(self, record: FieldRecord) -> Path:
         path = self.path / record.file
         if not record.file or "\0" in record.file or not path.resolve().is_relative_to(self.path.resolve()):
-            raise FileError(f"{record.file!r}, the frame of field {record.index}, lies outside {self.path}")
+            raise FileError(f"{self.path}: {record.file!r}, the frame of field {record.index}, lies outside")
         return path
 
     def label(self) -> Frame | None:

@@ -8,11 +8,24 @@ import { format, Pane } from "./pane.js";
 const MAGNIFICATIONS = [1.25, 2.5, 5, 10, 20, 40, 63, 100];
 const MOST_BUTTONS = 5;
 
-const panes = await Promise.all([...document.querySelectorAll(".pane")].map((section) => Pane.open(section)));
+const panes = (await Promise.all([...document.querySelectorAll(".pane")].map(open))).filter(Boolean);
 const first = panes[0];
+if (!first) {
+  for (const button of document.querySelectorAll("#panel button")) button.disabled = true;
+  throw new Error("no slide can be shown");
+}
 let active = first;
 const drawing = await Drawing.open(first);
-const layers = document.querySelector("[data-layer]") ? await Layers.open(first, () => {}) : null;
+const layers = document.querySelector("[data-layer]") ? await Layers.open(first, () => {}).catch((error) => { say(`The overlays cannot be shown: ${error.message}.`); return null; }) : null;
+
+async function open(section) {
+  try { return await Pane.open(section); } catch (error) {
+    const told = `${section.getAttribute("aria-label")} cannot be shown: ${error.message}.`;
+    section.append(element("p", { className: "problem", role: "alert", textContent: told }));
+    return null;
+  }
+}
+
 
 // A link to a place.
 
