@@ -272,6 +272,30 @@ class TestAScanThatWasStoppedWhileItsSlideWasMade:
         assert (folder / "slide.ome.tif").read_bytes() == (whole[0].path / "slide.ome.tif").read_bytes()
 
 
+class TestFieldsThatWereTakenAgainSince:
+    @pytest.fixture
+    def stale(self, whole, tmp_path):
+        """A rescan of field 1 was killed before it made the slide anew."""
+        folder = FieldsFolder(shutil.copytree(whole[0].path, tmp_path / "scan"))
+        before = folder.records[1]
+        with FieldsWriter.reopen(folder) as writer:
+            writer.note("taking again", fields=[1, 2])
+            again = replace(before, attempt=before.attempt + 1, verdict="unsure", exposures=999, taken_s=99.0)
+            writer.put(again, folder.frame(folder.records[0]))
+        return folder.path
+
+    def test_the_slide_is_made_of_them_without_an_instrument(self, stale):
+        slide = (stale / "slide.ome.tif").read_bytes()
+        assert not api.verify(stale).complete
+        assert not api.needs_instrument(stale)
+        report = api.resume(stale)
+        assert (stale / "slide.ome.tif").read_bytes() != slide
+        assert api.verify(stale).is_well
+        assert (report["attempts"], report["images_total"], report["rescanned"]) == (5, 999, 1)
+        assert 1 in report["fields_in_doubt"]
+        assert "1" not in report["out_of_focus"]
+
+
 @pytest.mark.slow
 class TestFramesThatWereLost:
     @pytest.mark.parametrize("damage", ["missing", "cut", "changed"])

@@ -23,7 +23,7 @@ from parfocal.scan.rescan import read_report
 from parfocal.scan.resume import ended, resume_fields
 from parfocal.slide.fields.disk import check_room
 from parfocal.slide.fields.folder import FieldsFolder
-from parfocal.slide.fields.layout import REPORT_FILE
+from parfocal.slide.fields.made import is_made
 from parfocal.slide.fields.records import FieldsHeader, Origin, digest_of
 from parfocal.slide.fields.verify import Verified, verify_fields
 from parfocal.supervisor.overseen import overseen
@@ -139,7 +139,7 @@ def resume(
     began_s, path = time.monotonic(), Path(folder)
     fields = FieldsFolder(path)
     summary = ended(fields)
-    if summary is not None and (path / REPORT_FILE).is_file():
+    if summary is not None and is_made(fields):
         return read_report(fields)
     plan = _plan(fields)
     if summary is not None:

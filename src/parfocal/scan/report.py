@@ -192,6 +192,7 @@ def _outcome(fields: FieldsFolder, stitched: StitchResult, truths: list[FieldTru
     """What follows from the fields folder and its mosaic, however the fields came there."""
     records = fields.records
     return {
+        "attempts": len(fields.attempts),
         "fields_empty": sum(record.verdict == "empty" for record in records),
         "fields_unsure": sum(record.verdict in ("unsure", "failed") for record in records),
         "images_per_field": images_per_field(fields.attempts, truths),

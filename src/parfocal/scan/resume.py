@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from dataclasses import replace
 
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
@@ -37,9 +38,24 @@ def ended(folder: FieldsFolder) -> ScanSummary | None:
     if not notes:
         return None
     try:
-        return ScanSummary.from_json(notes[-1]["summary"])
+        return _since(ScanSummary.from_json(notes[-1]["summary"]), folder)
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{folder.path}: the journal does not tell how the scan ended: {error}") from error
+
+
+def _since(summary: ScanSummary, folder: FieldsFolder) -> ScanSummary:
+    """What a scan came to, with what a rescan took again since: of that, verdicts are known, and no judgements."""
+    wanted = {int(index) for note in folder.notes("taking again") for index in note["fields"]}
+    again = [record for record in folder.records if record.index in wanted and record.attempt > 1]
+    taken, unsettled = {one.index for one in again}, {one.index for one in again if one.verdict in ("unsure", "failed")}
+    return replace(
+        summary,
+        images=max([summary.images, *(record.exposures for record in again)]),
+        modelled_time_s=max([summary.modelled_time_s, *(record.taken_s or 0.0 for record in again)]),
+        rescanned=(*summary.rescanned, *sorted(taken - set(summary.rescanned))),
+        judgements={index: seen for index, seen in summary.judgements.items() if index not in taken},
+        in_doubt=tuple(sorted(set(summary.in_doubt) - taken | unsettled)),
+    )
 
 
 def resume_fields(

@@ -8,7 +8,7 @@ from typing import Any
 
 from parfocal.slide.assembly import assemble
 from parfocal.slide.fields.folder import FieldsFolder
-from parfocal.slide.fields.layout import SEAMS_PICTURE
+from parfocal.slide.fields.layout import SEAMS_PICTURE, SLIDE_FILE
 from parfocal.slide.formats.ome_tiff import write_ome_tiff
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
@@ -16,7 +16,6 @@ from parfocal.slide.reader import Slide
 from parfocal.slide.registration.seam_picture import draw_seams
 from parfocal.slide.registration.seams import Progress
 
-SLIDE_FILE = "slide.ome.tif"
 OVERVIEW_FILE = "overview.jpg"
 
 

@@ -32,7 +32,8 @@ def sound(tmp_path_factory):
             one = FieldRecord(index, 0, index, 1.0, 2.0, 3.0, "focused", 1, attempt=attempt)
             writer.put(one, frame(10 * index + attempt))
         writer.note("ended", summary={})
-    (folder / "report.json").write_text("{}")
+    (folder / "slide.ome.tif").write_bytes(b"a slide")
+    (folder / "report.json").write_text('{"attempts": 5}')
     return folder
 
 
@@ -162,8 +163,8 @@ def test_damage_in_the_journal_is_found_and_its_torn_end_is_none(folder):
     assert verify_fields(folder).missing == 1
 
 
-@pytest.mark.parametrize("name", ["report.json", "ended"])
-def test_a_scan_without_its_end_or_its_report_is_not_complete(folder, name):
+@pytest.mark.parametrize("name", ["slide.ome.tif", "report.json", "ended"])
+def test_a_scan_without_its_end_its_slide_or_its_report_is_not_complete(folder, name):
     if name == "ended":
         path = folder / "journal.jsonl"
         path.write_bytes(b"".join(line for line in path.read_bytes().splitlines(keepends=True) if b"ended" not in line))
@@ -173,6 +174,12 @@ def test_a_scan_without_its_end_or_its_report_is_not_complete(folder, name):
     assert not seen.complete
     assert seen.is_sound
     assert not seen.is_well
+
+
+@pytest.mark.parametrize(("report", "complete"), [('{"attempts": 4}', False), ("{", False), ("{}", True)])
+def test_a_report_of_fewer_attempts_than_there_are_is_not_the_last_one(folder, report, complete):
+    (folder / "report.json").write_text(report)
+    assert verify_fields(folder).complete == complete
 
 
 def test_a_folder_of_an_older_version_is_verified_as_far_as_it_can_be(folder):

@@ -18,9 +18,10 @@ REGISTRATION_FILE = "registration.json"
 SEAMS_PICTURE = "seams.png"
 SCORES_FILE = "scores.json"
 LIGHT_FILE = "light.json"
+SLIDE_FILE = "slide.ome.tif"
 REPORT_FILE = "report.json"
 RESULT_FILES = (
-    "slide.ome.tif",
+    SLIDE_FILE,
     "overview.jpg",
     REPORT_FILE,
     "focus.png",

@@ -10,7 +10,8 @@ from typing import Any
 
 from parfocal.errors import FileError
 from parfocal.slide.fields.folder import FieldsFolder
-from parfocal.slide.fields.layout import HEADER_FILE, JOURNAL_FILE, RECORDS_FILE, REPORT_FILE
+from parfocal.slide.fields.layout import HEADER_FILE, JOURNAL_FILE, RECORDS_FILE
+from parfocal.slide.fields.made import is_made
 from parfocal.slide.fields.records import FieldRecord, read_header, read_lines, read_record
 
 OnFrame = Callable[[str, int, int], None]
@@ -29,7 +30,7 @@ class Verified:
         duplicates: records that tell of an attempt that an earlier record told of.
         torn: 1 where the last line, or its frame, was being written when everything stopped; its field is taken again
             by a resume.
-        complete: whether the scan took every field that it wanted, and its slide and report were made.
+        complete: whether the scan took every field that it wanted, and its slide and report were made of all of them.
         problems: the first of what is wrong, in words.
     """
 
@@ -164,9 +165,8 @@ class _Verification:
             self._found("corrupt", f"{JOURNAL_FILE}, line {number}: damaged")
 
     def _is_complete(self, folder: FieldsFolder) -> bool:
-        has_report = (self._path / REPORT_FILE).is_file()
         if not self._read.has_seals:
-            return has_report
+            return is_made(folder)
         if next(folder.notes("imported"), None) is not None:
             return True
-        return has_report and next(folder.notes("ended"), None) is not None
+        return is_made(folder) and next(folder.notes("ended"), None) is not None
