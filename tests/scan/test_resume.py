@@ -9,7 +9,8 @@ import pytest
 
 import modelled
 from knowing import Knowing
-from parfocal import api
+from parfocal import api, config
+from parfocal.api import resuming
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.shifted import ShiftedXY, ShiftedZ
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError, SettingsError
@@ -205,6 +206,24 @@ class TestWhatIsRefused:
         assert "does not look as it did" in said or "none came into focus again" in said
         assert len(FieldsFolder(folder).records) == 2
 
+    @pytest.mark.parametrize(
+        ("was", "now", "message"),
+        [
+            ('"pixel_size_um": 0.345', '"pixel_size_um": 0.35', "its pixel size in µm was 0.35, and is 0.345"),
+            ('"centre_um": [\n      0.0', '"centre_um": [\n      90000.0', "µm in x; the stage reaches from"),
+        ],
+    )
+    def test_what_makes_no_slide_together_whatever_is_accepted(self, folder, toml, was, now, message):
+        path = folder / "scan.json"
+        assert was in path.read_text()
+        path.write_text(path.read_text().replace(was, now))
+        assert message in self.refused(folder, opened(toml), accept_changes=True)
+
+    def test_frames_of_another_shape_whatever_is_accepted(self, folder, small_toml):
+        scope = opened(small_toml("frame_shape = [240, 320]", "frame_shape = [260, 340]"))
+        said = self.refused(folder, scope, accept_changes=True)
+        assert "its frame shape was (240, 320), and is (260, 340): the frames make no slide together" in said
+
     def test_a_folder_that_does_not_tell_how_its_instrument_was_opened(self, folder):
         path = folder / "scan.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "origin": None}))
@@ -220,7 +239,47 @@ class TestWhatIsRefused:
     @pytest.mark.slow
     def test_changes_can_be_accepted(self, folder, small_toml):
         scope = opened(small_toml("lowest_um = -120.0", "lowest_um = -110.0"))
-        assert api.resume(folder, scope, accept_changes=True)["fields"] == 4
+        report = api.resume(folder, scope, accept_changes=True)
+        assert report["fields"] == 4
+        (told,) = report["changes_accepted"]
+        assert told["after_fields"] == 2
+        assert told["changes"][-1] == "the setting limits.lowest_um (-120.0, now -110.0) is another"
+
+    def test_changes_that_were_accepted_stand_in_the_journal_before_anything_moves(self, folder, small_toml):
+        scope = opened(small_toml("lowest_um = -120.0", "lowest_um = -110.0"))
+
+        def fail():
+            raise InstrumentError("the cable came loose")
+
+        before = sum(1 for _ in FieldsFolder(folder).notes("move"))
+        with pytest.raises(ScanStoppedError):
+            api.resume(folder, scope, accept_changes=True, beat=fail)
+        fields = FieldsFolder(folder)
+        note = next(fields.notes("changes accepted"))
+        assert note["fields"] == 2
+        assert note["changes"][-1] == "the setting limits.lowest_um (-120.0, now -110.0) is another"
+        assert sum(1 for _ in fields.notes("move")) == before
+
+
+def test_devices_are_let_go_of_whatever_happens(whole, folder, toml, tmp_path, monkeypatch):
+    closed = []
+
+    def open_microscope(*how, **options):
+        return replace(config.open_microscope(*how, **options), close=lambda: closed.append(how))
+
+    def counted():
+        instrument = open_microscope(toml, "blood-smear", SEED)
+        return api.Reopened(instrument, Knowing(instrument))
+
+    api.resume(whole[0].path, counted())
+    assert len(closed) == 1
+    with pytest.raises(FileError):
+        api.resume(tmp_path / "none", counted())
+    assert len(closed) == 2
+    monkeypatch.setattr(resuming, "open_microscope", open_microscope)
+    with pytest.raises(FileError, match="moved"):
+        api.open_again(folder, network=tmp_path / "moved.onnx")
+    assert len(closed) == 3
 
 
 class TestWhatTheFolderKnows:

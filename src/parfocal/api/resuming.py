@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from parfocal import __version__
-from parfocal.api.scanning import OnProgress, OnStitch, finish, plan_of, scanning, told, with_network
+from parfocal.api.scanning import OnProgress, OnStitch, finish, plan_of, reach_um, scanning, told, with_network
 from parfocal.config import Instrument, open_microscope
 from parfocal.config.origin import changes
 from parfocal.config.tables import read_instrument_file
@@ -74,15 +75,19 @@ def open_again(folder: Path | str, name: str | None = None, *, network: Path | N
     """
     header = FieldsFolder(Path(folder)).header
     origin = _origin(header, Path(folder))
-    instrument = open_microscope(
+    opened = open_microscope(
         name or origin.microscope,
         origin.specimen or None,
         header.seed,
         calibration=origin.calibration or None,
         accept_stale=True,
     )
-    instrument = replace(_told_again(instrument, header), specimen=header.specimen)
-    return Reopened(instrument, instrument.predictor(network or _network(origin)))
+    with ExitStack() as on_failure:
+        on_failure.callback(opened.close)
+        instrument = replace(_told_again(opened, header), specimen=header.specimen)
+        reopened = Reopened(instrument, instrument.predictor(network or _network(origin)))
+        on_failure.pop_all()
+    return reopened
 
 
 def open_already(folder: Path | str, instrument: Instrument) -> Reopened:
@@ -122,7 +127,8 @@ def resume(
     Args:
         folder: of the scan.
         opened: instrument and predictor; by `open_again` if None.
-        accept_changes: go on although instrument, settings, network, program or slide are not what they were.
+        accept_changes: go on although instrument, settings, network, program or slide are not what they were; journal
+            and report say so. Frames of another shape or scale, and fields beyond the stage's reach, are refused still.
         on_progress: called after each field.
         on_stitch: called while reading and stitching with what, how many are done, how many there are.
         switch: pauses, continues or ends it from another thread.
@@ -137,23 +143,29 @@ def resume(
         ScanStoppedError: if instrument or disk fail, the slide is another one, or it is interrupted again.
     """
     began_s, path = time.monotonic(), Path(folder)
-    fields = FieldsFolder(path)
-    summary = ended(fields)
-    if summary is not None and is_made(fields):
-        return read_report(fields)
-    plan = _plan(fields)
-    if summary is not None:
-        return finish(path, plan, summary, _ledger_without_devices(fields), began_s, on_stitch)
-    with opened or open_again(path) as reopened:
+    with ExitStack() as stack:
+        if opened is not None:
+            stack.enter_context(opened)
+        fields = FieldsFolder(path)
+        summary = ended(fields)
+        if summary is not None and is_made(fields):
+            return read_report(fields)
+        plan = _plan(fields)
+        if summary is not None:
+            check_room(path, len(fields.records), fields.header.frame_shape, to_take=0)
+            return finish(path, plan, summary, _ledger_without_devices(fields), began_s, on_stitch)
+        reopened = opened or stack.enter_context(open_again(path))
         instrument, predictor = reopened.instrument, reopened.predictor
-        if not accept_changes:
-            _refuse_changes(fields, plan, instrument, predictor)
-        check_room(path, len(plan) - len(fields.records), fields.header.frame_shape)
+        _refuse_what_does_not_fit(fields, plan, instrument)
+        found = _changes(fields, plan, instrument, predictor)
+        if found and not accept_changes:
+            raise _refused(fields, found)
+        check_room(path, len(plan), fields.header.frame_shape, to_take=len(plan) - len(fields.records))
         ledger = TruthLedger(instrument.truth) if instrument.truth else None
         with overseen(instrument) as seen:
             summary = resume_fields(
                 seen.microscope, instrument.settings, predictor, plan, fields, told(ledger, on_progress),
-                instrument.truth, same_slide=not accept_changes, on_record=_records_as(on_stitch),
+                instrument.truth, changes=found, same_slide=not accept_changes, on_record=_records_as(on_stitch),
                 switch=switch, beat=beat,
             )  # fmt: skip
         return finish(path, plan, summary, ledger, began_s, on_stitch)
@@ -199,18 +211,41 @@ def _ledger_without_devices(fields: FieldsFolder) -> TruthLedger | None:
     return None if truth is None else TruthLedger(truth)
 
 
-def _refuse_changes(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument, predictor: Predictor) -> None:
-    """Raise unless everything is as it was when the scan began."""
-    found = _changes(fields, plan, instrument, predictor)
-    if found:
-        raise SettingsError(
-            f"{fields.path}: cannot be gone on with as it began: {'; '.join(found)}. "
-            "Undo that; parfocal scan --resume --accept-changes goes on all the same"
-        )
+def _refused(fields: FieldsFolder, found: list[str]) -> SettingsError:
+    return SettingsError(
+        f"{fields.path}: cannot be gone on with as it began: {'; '.join(found)}. "
+        "Undo that; parfocal scan --resume --accept-changes goes on all the same"
+    )
+
+
+def _refuse_what_does_not_fit(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument) -> None:
+    """Raise if the instrument's frames make no slide with those of the folder, or fields lie beyond its stage."""
+    header, camera = fields.header, instrument.microscope.camera
+    for what, then, now in (
+        ("frame shape", tuple(header.frame_shape), tuple(camera.frame_shape)),
+        ("pixel size in µm", header.pixel_size_um, camera.pixel_size_um),
+    ):
+        if then != now:
+            raise SettingsError(
+                f"{fields.path}: its {what} was {then!r}, and is {now!r}: the frames make no slide together. Scan "
+                "anew, into another folder"
+            )
+    for axis, (lowest_um, highest_um), fields_um in zip(
+        "xy",
+        reach_um(instrument),
+        ([planned.x_um for planned in plan], [planned.y_um for planned in plan]),
+        strict=True,
+    ):
+        if fields_um and not lowest_um <= min(fields_um) <= max(fields_um) <= highest_um:
+            raise SettingsError(
+                f"{fields.path}: its fields lie from {min(fields_um):.0f} to {max(fields_um):.0f} µm in {axis}; the "
+                f"stage reaches from {lowest_um:.0f} to {highest_um:.0f} µm"
+            )
 
 
 def _changes(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument, predictor: Predictor) -> list[str]:
-    header, microscope, camera = fields.header, instrument.microscope, instrument.microscope.camera
+    """What is not as it was when the scan began, in words."""
+    header, microscope = fields.header, instrument.microscope
     found = [
         f"its {what} was {then!r}, and is {now!r}"
         for what, then, now in (
@@ -218,8 +253,6 @@ def _changes(fields: FieldsFolder, plan: ScanPlan, instrument: Instrument, predi
             ("version of Parfocal", header.version, __version__),
             ("specimen", header.specimen, instrument.specimen),
             ("seed", header.seed, instrument.seed),
-            ("pixel size in µm", header.pixel_size_um, camera.pixel_size_um),
-            ("frame shape", tuple(header.frame_shape), tuple(camera.frame_shape)),
             ("magnification", header.magnification, microscope.objective.magnification),
             ("numerical aperture", header.na, microscope.objective.na),
         )

@@ -97,7 +97,7 @@ def scan(
         origin=with_network(instrument.origin, predictor),
     )
     photograph = None if label is None else read_label(label)
-    check_room(folder, len(plan), header.frame_shape)
+    check_room(folder, len(plan), header.frame_shape, overwrite=overwrite)
     with overseen(instrument) as seen, FieldsWriter(folder, header, overwrite=overwrite, label=photograph) as writer:
         summary = scan_fields(
             seen.microscope, settings, predictor, plan, writer, told(ledger, on_progress), instrument.truth,
@@ -222,11 +222,15 @@ def _truths(truth: Truth | None, folder: FieldsFolder) -> list[FieldTruth]:
 
 def plan_of(instrument: Instrument, area_mm: tuple[float, float]) -> ScanPlan:
     """The fields that cover an area around the stage's origin. Raises SettingsError if it does not fit the stage."""
-    camera, settings = instrument.microscope.camera, instrument.settings
+    camera, error_um = instrument.microscope.camera, instrument.settings.neighbour_error_um
+    return plan_scan(area_mm, camera.frame_shape, camera.pixel_size_um, error_um, reach_um(instrument))
+
+
+def reach_um(instrument: Instrument) -> tuple[tuple[float, float], tuple[float, float]]:
+    """((x_min, x_max), (y_min, y_max)) of fields that the stage can come to, from below, in µm."""
     (x_min, x_max), (y_min, y_max) = instrument.microscope.xy.limits_um
-    back_x, back_y = settings.xy_backlash_um
-    limits_um = (x_min + 2 * back_x, x_max), (y_min + 2 * back_y, y_max)  # with room to come from below
-    return plan_scan(area_mm, camera.frame_shape, camera.pixel_size_um, settings.neighbour_error_um, limits_um)
+    back_x, back_y = instrument.settings.xy_backlash_um
+    return (x_min + 2 * back_x, x_max), (y_min + 2 * back_y, y_max)
 
 
 def scanning(settings: ScanSettings, policy: PolicyName | None, everywhere: bool | None) -> ScanSettings:

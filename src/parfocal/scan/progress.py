@@ -12,6 +12,9 @@ from parfocal.focus.kept import Judgement
 from parfocal.focus.search import SweepResult
 from parfocal.slide.fields.records import FieldRecord
 
+CHANGES_NOTE = "changes accepted"
+"""What the journal calls it where a scan was gone on with although something was another than when it began."""
+
 
 @dataclass(frozen=True)
 class ScanProgress:

@@ -15,7 +15,7 @@ from parfocal import __version__
 from parfocal.devices.base import Truth
 from parfocal.durable import written_aside
 from parfocal.scan.plan import ScanPlan
-from parfocal.scan.progress import ScanSummary
+from parfocal.scan.progress import CHANGES_NOTE, ScanSummary
 from parfocal.scan.run import ScanRun
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import REPORT_FILE
@@ -152,6 +152,9 @@ def build_report(
         "slide": stitched.slide_path.name,
         "sweep": summary.sweep.to_json(),
         "settings": header.settings,
+        "changes_accepted": [
+            {"after_fields": note["fields"], "changes": note["changes"]} for note in fields.notes(CHANGES_NOTE)
+        ],
         "out_of_focus": {str(index): round(seen.out_of_focus, 4) for index, seen in summary.judgements.items()},
     }
 

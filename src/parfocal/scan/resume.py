@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
@@ -17,7 +17,7 @@ from parfocal.scan.journal import Beat, journalled, no_beat
 from parfocal.scan.lost_steps import suspects_of, without_suspects
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
-from parfocal.scan.progress import OnField, ScanSummary, sweep_from_json
+from parfocal.scan.progress import CHANGES_NOTE, OnField, ScanSummary, sweep_from_json
 from parfocal.scan.recall import focus_found
 from parfocal.scan.regain import Regaining
 from parfocal.scan.run import ScanRun
@@ -67,6 +67,7 @@ def resume_fields(
     on_field: OnField,
     truth: Truth | None = None,
     *,
+    changes: Sequence[str] = (),
     same_slide: bool = True,
     on_record: Callable[[int, int], None] | None = None,
     switch: ScanSwitch | None = None,
@@ -87,6 +88,7 @@ def resume_fields(
         folder: the scan.
         on_field: called after each field.
         truth: of a simulated instrument; it is only written down.
+        changes: since the scan began, in words, that somebody accepted; the journal tells of them.
         same_slide: whether a slide that looks different is refused.
         on_record: called with how many records of the folder are learnt, of how many.
         switch: pauses or ends it between two fields.
@@ -100,6 +102,8 @@ def resume_fields(
     eyes = eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE)
     with FieldsWriter.reopen(folder) as writer:
         done = len(folder.records)
+        if changes:
+            writer.note(CHANGES_NOTE, fields=done, changes=list(changes))
         with told_apart(lambda: f"while {done} of {len(plan)} fields were looked through", writer):
             noted = journalled(microscope, writer, beat)
             homed = home(noted)

@@ -69,7 +69,7 @@ def test_a_missing_frame_is_counted_and_its_field_is_not_verified(folder):
     (folder / "frames" / "f00002.jpg").unlink()
     seen = verify_fields(folder)
     assert (seen.fields, seen.verified, seen.missing, seen.corrupt) == (4, 3, 1, 0)
-    assert seen.problems == ("frames/f00002.jpg: missing",)
+    assert seen.problems == ("frames/f00002.jpg: missing; `parfocal rescan` takes it again, with --field 2",)
     assert not seen.is_well
 
 

@@ -144,7 +144,15 @@ class _Verification:
             self._found("corrupt", str(error), record.index)
             return
         if damage is not None:
-            self._found(damage, f"{record.file}: {damage}", record.index)
+            self._found(damage, f"{record.file}: {damage}{self._taken_again(folder, record)}", record.index)
+
+    def _taken_again(self, folder: FieldsFolder, record: FieldRecord) -> str:
+        """How a field gets another frame, in words."""
+        if not any(kept is record for kept in folder.records):
+            return "; a later attempt counts"
+        if next(folder.notes("ended"), None) is not None:
+            return f"; `parfocal rescan` takes it again, with --field {record.index}"
+        return "; a resume takes its field again" if folder.header.plan else ""
 
     def _look_for_lost_lines(self, folder: FieldsFolder, damaged_lines: int) -> int:
         """Frames without a line, beside those of damaged lines: 1 where there is one, as where a scan broke off."""
