@@ -34,6 +34,7 @@ from parfocal.review.web import (
     slide_pages,
     study_pages,
 )
+from parfocal.review.web.bodies import SmallBodies
 from parfocal.review.web.headers import SafeHeaders
 from parfocal.review.web.pages import WEB
 from parfocal.review.web.problems import add_problem_answers
@@ -58,6 +59,7 @@ def make_app(settings: ServeSettings, open_bench: OpenBench | None = None) -> Fa
     app = FastAPI(title="Parfocal", version=__version__, docs_url=None, redoc_url=None, lifespan=_closing(services))
     app.state.services = services
     app.state.visitors = Visitors(services)
+    app.add_middleware(SmallBodies)
     app.add_middleware(SafeHeaders)
     add_problem_answers(app)
     for part in (
