@@ -128,6 +128,29 @@ class Agreements:
         return found
 
 
+class Agreements:
+    """Agreement of closed studies, which does not change any more: worked out once, not for each page and file.
+
+    Args:
+        most: how many are kept.
+    """
+
+    def __init__(self, most: int = 8) -> None:
+        self._most = most
+        self._kept: dict[tuple[str, int], AgreementReport] = {}
+        self._lock = Lock()
+
+    def of(self, session: Session, study: StudyRow, resamples: int = RESAMPLES) -> AgreementReport:
+        """As `agreement_of`, and raises what it raises."""
+        key = (study.id, resamples)
+        with self._lock:  # who asks at once waits, and does not work it out once more
+            found = self._kept.pop(key, None) or agreement_of(session, study, resamples)
+            self._kept[key] = found  # the latest is last
+            if len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]
+        return found
+
+
 def discordances_of(session: Session, study: StudyRow, report: AgreementReport) -> list[Discordance]:
     """All slides for adjudication, in order, each with its latest ruling."""
     query = select(RulingRow).where(RulingRow.study_id == study.id).order_by(RulingRow.id)
