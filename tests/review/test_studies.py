@@ -14,6 +14,7 @@ from sqlalchemy.exc import DatabaseError
 from studying import FIELDS, MODALITIES, READERS, SLIDES, Study, new_key, write_slides
 
 from parfocal.errors import FileError
+from parfocal.review import agreement_report
 from parfocal.review.accounts.roles import Role
 from parfocal.review.accounts.trail import now
 from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, TrailEntry
@@ -261,6 +262,25 @@ def test_a_wash_out_has_to_pass_before_the_same_slide_is_read_again(study_server
     assert study.begin("raj") != ""
 
 
+def test_a_wash_out_holds_over_studies(study_server):
+    """Of the same reader and slide, in whichever study."""
+    pilot = Study(study_server)
+    pilot.read("raj", pilot.begin("raj"))
+    made = pilot.propose(wash_out_days="14")
+    path = made.headers["location"]
+    answer = post(pilot.lead, path, f"{path}/start")
+    assert answer.status_code == 422
+    assert "in the study Pilot" in answer.text
+    pilot.send("close", broken_off="true")
+    answer = post(pilot.lead, path, f"{path}/start")
+    assert answer.status_code == 422
+    assert "the wash-out is 14 days" in answer.text
+    with study_server.services.database.writing() as session:
+        for sheet in session.scalars(select(SheetRow).where(SheetRow.submitted_at.is_not(None))):
+            sheet.submitted_at -= timedelta(days=14)
+    assert post(pilot.lead, path, f"{path}/start").status_code == 303
+
+
 def test_a_reading_is_paused_continued_and_the_time_counts_only_while_it_is_open(study):
     raj, sheet_id = study.readers["raj"], study.begin("raj")
     assert raj.post(f"/sheets/{sheet_id}/pause").status_code == 303
@@ -436,14 +456,21 @@ def test_the_margin_is_set_before_unblinding_and_every_change_of_it_is_in_the_tr
     ]
 
 
+def test_the_agreement_tells_which_wash_out_was_kept(figures):
+    assert any("the server kept 0 days" in remark for remark in figures["remarks"])
+
+
 def test_the_figures_of_a_closed_study_are_worked_out_once(closed, monkeypatch):
-    closed.lead.get(f"{closed.path}/agreement.csv")
+    paths = ("agreement", "agreement.json", "agreement.csv", "agreement.svg", "discordances/0")
+    for path in paths:
+        closed.lead.get(f"{closed.path}/{path}")
 
     def again(*_, **__):
         raise AssertionError("worked out once more")
 
     monkeypatch.setattr(results, "measure_agreement", again)
-    for path in ("agreement.csv", "agreement.svg", "discordances/0"):
+    monkeypatch.setattr(agreement_report, "bootstrap_interval", again)
+    for path in paths:
         assert closed.lead.get(f"{closed.path}/{path}").status_code == 200
 
 

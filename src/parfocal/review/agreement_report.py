@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,7 @@ WASH_OUT_DAYS = 14
 """Days between two readings of a slide that it asks for, at least."""
 RESAMPLES = 1000
 
-_WASH_OUT = (
-    f"Two readings of a slide by the same reader should be at least {WASH_OUT_DAYS} days apart (CAP); "
-    "the readings do not tell when they were made."
-)
+_WASH_OUT = f"Two readings of a slide by the same reader should be at least {WASH_OUT_DAYS} days apart (CAP); "
 _CHANCE = (
     "For kappa and AC1 the whole answer is one nominal category: the same set of organisms or another. "
     "A reading that surpassed the reference is a disagreement there."
@@ -64,6 +62,7 @@ class AgreementReport:
         seed: of the bootstrap.
         decided: who was right, where that was adjudicated.
         notes: remarks on how the readings came about.
+        wash_out_days: that were kept between two readings of a slide by a reader; None where nobody can tell.
     """
 
     reference: str
@@ -76,6 +75,7 @@ class AgreementReport:
     seed: int = 1
     decided: Adjudications = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    wash_out_days: float | None = None
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -98,10 +98,22 @@ class AgreementReport:
         found += [f"Reader {reader} read {n} of {of} slides in {modality}." for reader, modality, n, of in unread]
         if self.margin_percent is None:
             found.append("No margin of non-inferiority was given: it is to be set before unblinding.")
-        return (*found, _WASH_OUT, _CHANCE, "P-values are not adjusted for how many comparisons were made.", _RESEARCH)
+        kept = self.wash_out_days
+        apart = "the readings do not tell when they were made." if kept is None else f"the server kept {kept:g} days."
+        return (
+            *found,
+            _WASH_OUT + apart,
+            _CHANCE,
+            "P-values are not adjusted for how many comparisons were made.",
+            _RESEARCH,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; shares and their intervals in per cent."""
+        """As JSON values; shares and their intervals in per cent. Resampled once, whoever asks again."""
+        return dict(self._figures)
+
+    @cached_property
+    def _figures(self) -> dict[str, Any]:
         rows: dict[str, dict[str, Any]] = {reader: {} for reader in self.readers}
         for one in self.agreements:
             rows[one.reader][one.modality] = {**one.to_json(), **self._resampled(one)}
@@ -188,6 +200,7 @@ def measure_agreement(
     decided: Adjudications | None = None,
     leave_out: bool = False,
     notes: tuple[str, ...] = (),
+    wash_out_days: float | None = None,
 ) -> AgreementReport:
     """Compare every reader with the reference, and readers with each other (paper, section 5.3).
 
@@ -200,6 +213,7 @@ def measure_agreement(
         decided: adjudications of discordances.
         leave_out: whether readings without a reference are left out, and counted in a remark, and not refused.
         notes: remarks on how the readings came about.
+        wash_out_days: that were kept between two readings of a slide by a reader; None where nobody can tell.
 
     Raises:
         InputError: if there is no such modality, a reader has no reference reading of a slide, or something was
@@ -221,7 +235,17 @@ def measure_agreement(
     between, pairs = agreement_between_readers(every), agreement_of_pairs(every)
     adjudicated(agreements, decided or {})
     return AgreementReport(
-        reference, every, agreements, between, pairs, margin_percent, resamples, seed, decided or {}, notes
+        reference,
+        every,
+        agreements,
+        between,
+        pairs,
+        margin_percent,
+        resamples,
+        seed,
+        decided or {},
+        notes,
+        wash_out_days,
     )
 
 

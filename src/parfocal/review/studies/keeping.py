@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -147,18 +147,40 @@ def start(session: Session, study: StudyRow, slides: Slides, by: str, address: s
     """Draw fields, orders and codes, once, and lay out a sheet for every reading.
 
     Raises:
-        InputError: if it has started, or a slide has fewer fields than are to be drawn.
+        InputError: if it has started, a slide has fewer fields than are to be drawn, or a reader reads one of the
+            slides in another study, or has read it there within the wash-out.
         SettingsError: if a reader may see what slides are called.
     """
     if study.state != "draft":
         raise InputError("the study has started already")
     design = replace(design_of(study), margin_percent=study.margin_percent)
     _check_readers(session, design.readers)
+    _check_wash_out(session, study, design)
     plan = plan_study(design, slides.fields)
     study.design, study.plan, study.fingerprint = design.to_json(), plan.to_json(), design.fingerprint
     study.state, study.started_at = "running", trail.now()
     _lay_out(session, study, plan, slides.shown)
     trail.note(session, by, "study started", study.id, address, fingerprint=design.fingerprint, seed=design.seed)
+
+
+def _check_wash_out(session: Session, study: StudyRow, design: StudyDesign) -> None:
+    """The wash-out holds over all studies of this server: a slide is the same by its name, or by its image."""
+    if not design.wash_out_days:
+        return
+    images = {one for of_slide in study.sources.values() for one in of_slide.values()}
+    begins = trail.now() - timedelta(days=design.wash_out_days)
+    for other in session.scalars(select(StudyRow).where(StudyRow.id != study.id, StudyRow.state != "draft")):
+        slides = {one.code: one.case.slide for one in plan_of(other).assignments}
+        for sheet in sheets_of(session, other):
+            slide = slides.get(sheet.code or "", "")
+            if sheet.reader not in design.readers or not (slide in design.slides or sheet.slide_id in images):
+                continue
+            days = f"the wash-out is {design.wash_out_days:g} days"
+            if sheet.submitted_at is not None and sheet.submitted_at > begins:
+                when = sheet.submitted_at.date()
+                raise InputError(f"{sheet.reader} read slide {slide} in the study {other.name} on {when}: {days}")
+            if sheet.submitted_at is None and other.state == "running":
+                raise InputError(f"{sheet.reader} is to read slide {slide} in the study {other.name} too: {days}")
 
 
 def _in_fields(sources: Sources, frames: FieldFrames) -> Shown:

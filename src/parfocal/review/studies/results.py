@@ -101,7 +101,13 @@ def agreement_of(session: Session, study: StudyRow, resamples: int = RESAMPLES) 
     notes = (f"The study was broken off: {len(readings)} of {planned} readings were made.",) if was_broken_off else ()
     margin = study.margin_percent
     return measure_agreement(
-        readings, reference, margin_percent=margin, resamples=resamples, leave_out=True, notes=notes
+        readings,
+        reference,
+        margin_percent=margin,
+        resamples=resamples,
+        leave_out=True,
+        notes=notes,
+        wash_out_days=design_of(study).wash_out_days,
     )
 
 
@@ -122,29 +128,7 @@ class Agreements:
         key = (study.id, resamples)
         with self._lock:  # who asks at once waits, and does not work it out once more
             found = self._kept.pop(key, None) or agreement_of(session, study, resamples)
-            self._kept[key] = found  # the latest is last
-            if len(self._kept) > self._most:
-                del self._kept[next(iter(self._kept))]
-        return found
-
-
-class Agreements:
-    """Agreement of closed studies, which does not change any more: worked out once, not for each page and file.
-
-    Args:
-        most: how many are kept.
-    """
-
-    def __init__(self, most: int = 8) -> None:
-        self._most = most
-        self._kept: dict[tuple[str, int], AgreementReport] = {}
-        self._lock = Lock()
-
-    def of(self, session: Session, study: StudyRow, resamples: int = RESAMPLES) -> AgreementReport:
-        """As `agreement_of`, and raises what it raises."""
-        key = (study.id, resamples)
-        with self._lock:  # who asks at once waits, and does not work it out once more
-            found = self._kept.pop(key, None) or agreement_of(session, study, resamples)
+            found.to_json()  # the bootstrap is the long part
             self._kept[key] = found  # the latest is last
             if len(self._kept) > self._most:
                 del self._kept[next(iter(self._kept))]

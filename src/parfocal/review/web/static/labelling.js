@@ -1,6 +1,7 @@
 // Judges a focal stack: a slider through its planes, and one key for each decision.
 
 import { ask } from "./api.js";
+import { is_off } from "./keys.js";
 
 const stack = document.getElementById("judging"), slider = document.getElementById("slider");
 const numbers = (text) => text.split(",").filter(Boolean).map(Number);
@@ -55,7 +56,7 @@ const keys = {
   c: () => judge("confirmed"), h: () => judge("corrected"), x: () => judge("rejected"),
 };
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || is_off(event)) return;
   if (keys[event.key]) { keys[event.key](); event.preventDefault(); }
 });
 slider.addEventListener("input", () => show(Number(slider.value)));

@@ -1,6 +1,7 @@
 // A sheet: fields to look at, a tally by clicking, and a form. Each entry is sent at once and kept by the server.
 
 import { ask, element, renew } from "./api.js";
+import { is_off } from "./keys.js";
 
 const NEAR_PX = 14;
 const RETRY_MS = 1500;
@@ -187,7 +188,7 @@ function looked_at() {
 function listen(deeds, keys) {
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => deeds[button.dataset.do]());
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea, .frame-scroll")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || is_off(event) || event.target.matches("input, select, textarea, .frame-scroll")) return;
     if (event.key === "Enter" && event.target.matches("button, a, summary")) return;
     const row = tallies[Number(event.key) - 1], deed = keys[event.key] || (row && (() => choose(row)));
     if (deed) { deed(); event.preventDefault(); }

@@ -3,6 +3,7 @@
 import { element } from "./api.js";
 import { Drawing, say } from "./drawing.js";
 import { Layers } from "./layers.js";
+import { is_off } from "./keys.js";
 import { format, Pane } from "./pane.js";
 
 const MAGNIFICATIONS = [1.25, 2.5, 5, 10, 20, 40, 63, 100];
@@ -106,7 +107,7 @@ const keys = {
 
 document.addEventListener("keydown", (event) => {
   const at = event.target;
-  if (event.ctrlKey || event.metaKey || event.altKey || at.matches("input:not([type=checkbox]), select, textarea")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || is_off(event) || at.matches("input:not([type=checkbox]), select, textarea")) return;
   if (event.key === "Enter" && drawing.tool && !at.matches("button, a, summary")) { drawing.enter(event.shiftKey); event.preventDefault(); return; }
   const deed = keys[event.key] || (offered[Number(event.key) - 1] && (() => magnify(offered[Number(event.key) - 1])));
   if (deed) { deed(); event.preventDefault(); }
