@@ -10,6 +10,7 @@ from threading import Timer
 import pytest
 from reviewing import Server, post, write_scan
 from starlette.requests import Request
+from studying import Study, write_slides
 
 from knowing import Knowing
 from parfocal.cli.bench import bench_opener
@@ -177,6 +178,18 @@ def test_one_scan_at_a_time_and_no_jog_meanwhile(browser, server):
         assert "busy" in answer.json()["detail"]
     browser.post("/api/instrument/stop", json={})
     until(browser, "stopped")
+
+
+def test_no_field_of_a_slide_is_taken_again_while_readers_are_shown_it(folder, small_toml):
+    write_slides(folder)
+    (folder / "doe-0-scan" / "report.json").write_text('{"fields_in_doubt": [1]}')
+    study = Study(Server(ServeSettings(str(folder)), bench_opener(small_toml(), None)))
+    operator = study.server.signed_in("oskar", Role.OPERATOR)
+    answer = operator.post("/api/instrument/rescan", json={"name": "doe-0-scan"})
+    assert answer.status_code == 409
+    assert "read in a running study" in answer.json()["detail"]
+    study.server.services.desk.close()
+    study.server.services.shelf.close()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import json
 import shutil
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from reviewing import Server, post
 from sqlalchemy import select, text
@@ -20,6 +21,9 @@ from parfocal.review.accounts.trail import now
 from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, TrailEntry
 from parfocal.review.settings import ServeSettings
 from parfocal.review.studies import results
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.fields.writer import FieldsWriter
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +232,18 @@ def test_a_study_starts_on_a_server_that_has_not_looked_for_slides_yet_while_one
     lead.cookies.update(study.lead.cookies)
     assert lead.post(f"{study.path}/start").status_code == 303
     assert study.row.state == "running"
+
+
+def test_a_field_that_is_taken_again_is_the_new_one_for_everybody_at_once(tmp_path):
+    write_slides(tmp_path)
+    server = Server(ServeSettings(str(tmp_path), f"sqlite:///{tmp_path / 'review.sqlite'}"))
+    (slide,) = (one.id for one in server.services.shelf.slides() if one.place == "doe-0-scan")
+    before = server.services.frames.frame(slide, 0)
+    with FieldsWriter.reopen(FieldsFolder(tmp_path / "doe-0-scan")) as writer:
+        black = np.zeros((90, 120, 3), np.uint8)
+        writer.put(FieldRecord(0, 0, 0, 0.0, 0.0, 0.0, "focused", 2, attempt=2), black)
+    for one in (server, server.restarted()):
+        assert one.services.frames.frame(slide, 0) != before
 
 
 def test_codes_for_the_glass_are_printed_and_are_what_readers_are_told(study):

@@ -6,6 +6,8 @@ carries no metadata. Its pixels, and the scale that belongs to them, may tell th
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -13,6 +15,7 @@ from parfocal.errors import FileError
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.shelf import Shelf
 from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.layout import RECORDS_FILE
 from parfocal.slide.fields.records import FieldsHeader, Frame
 from parfocal.slide.pyramid import encode_jpeg
 
@@ -78,10 +81,21 @@ class FieldFrames:
         Raises:
             FileError: if there are none.
         """
+        return FieldsFolder(self._path(slide_id))
+
+    def _path(self, slide_id: str) -> Path:
         path = self._shelf.slide(slide_id).folder
         if path is None:
             raise FileError("this slide has no single fields")
-        return FieldsFolder(path)
+        return path
+
+    def _version(self, slide_id: str) -> tuple[int, int]:
+        """Changes when a field is taken again: then everybody is shown the new one at once."""
+        try:
+            seen = (self._path(slide_id) / RECORDS_FILE).stat()
+        except OSError as error:
+            raise FileError(f"this slide's fields cannot be read: {error.strerror}") from error
+        return seen.st_mtime_ns, seen.st_size
 
     def frame(self, slide_id: str, field: int, *, small: bool = False) -> bytes:
         """One field as JPEG.
@@ -89,7 +103,7 @@ class FieldFrames:
         Raises:
             FileError: if it is not there, or damaged.
         """
-        key = (slide_id, field, small)
+        key = (slide_id, *self._version(slide_id), field, small)
         kept = self._kept.get(key)
         if kept is None:
             folder = self.folder(slide_id)

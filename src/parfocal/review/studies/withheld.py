@@ -26,6 +26,17 @@ def is_reading(session: Session, reader: str) -> bool:
     return session.scalar(query) is not None
 
 
+def is_read(session: Session, slide_id: str) -> bool:
+    """Whether readers of a study that runs are shown a slide."""
+    query = (
+        select(SheetRow.id)
+        .join(StudyRow, StudyRow.id == SheetRow.study_id)
+        .where(SheetRow.slide_id == slide_id, StudyRow.state == "running")
+        .limit(1)
+    )
+    return session.scalar(query) is not None
+
+
 class Withheld:
     """Remembers for a few seconds from whom all slides are withheld.
 

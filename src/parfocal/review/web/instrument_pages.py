@@ -19,6 +19,7 @@ from parfocal.review.accounts.roles import Right
 from parfocal.review.instrument.broken_off import broken_off, scans
 from parfocal.review.instrument.desk import InstrumentDesk, Status
 from parfocal.review.shelf.shelf import Shelf
+from parfocal.review.studies.withheld import is_read
 from parfocal.review.web.guards import MAY_OPERATE, Operating, meant, not_from_elsewhere
 from parfocal.review.web.pages import render
 from parfocal.review.web.services import Services, WithServices
@@ -223,6 +224,7 @@ def rescan(request: Request, wanted: OldScan, visitor: Operating, services: With
     """Take the fields in doubt of a scan again."""
     desk.check_free()
     _check_there(wanted.name, scans(services.shelf), "no finished scan")
+    _check_unread(wanted.name, services)
     desk.rescan(wanted.name)
     _note(request, services, visitor, "rescan started", wanted.name)
     return status(services, desk)
@@ -236,6 +238,14 @@ def go_on(request: Request, wanted: OldScan, visitor: Operating, services: WithS
     desk.resume(wanted.name)
     _note(request, services, visitor, "scan resumed", wanted.name)
     return status(services, desk)
+
+
+def _check_unread(name: str, services: Services) -> None:
+    """Readers of a study would be shown other fields than those who read before them."""
+    shown = [slide.id for slide in services.shelf.slides() if slide.place == name]
+    with services.database.reading() as session:
+        if any(is_read(session, one) for one in shown):
+            raise HTTPException(409, f"{name} is read in a running study: take fields again when that is closed")
 
 
 def _check_there(name: str, places: list[str], what: str) -> None:
