@@ -8,7 +8,7 @@ chain of comparisons reaches back to fields whose focus was measured.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,35 @@ class Judgement:
     compared: int
 
 
+class _JudgedForGood:
+    """Judgements of frames that are held no more: 32 bytes each, however large the slide."""
+
+    _KIND = np.dtype(
+        [("column", "i4"), ("defocus_um", "f8"), ("sd_um", "f8"), ("out_of_focus", "f8"), ("compared", "i4")]
+    )
+
+    def __init__(self) -> None:
+        self._rows: dict[int, NDArray[np.void]] = {}
+
+    def add(self, judged: dict[Cell, Judgement]) -> None:
+        """Keep these too."""
+        for row in {cell[0] for cell in judged}:
+            of_row = [(cell[1], *astuple(one)) for cell, one in judged.items() if cell[0] == row]
+            earlier = self._rows.get(row, np.empty(0, self._KIND))
+            self._rows[row] = np.concatenate([earlier, np.array(of_row, self._KIND)])
+
+    def forget_if_there(self, cell: Cell) -> None:
+        """Drop one."""
+        if cell[0] in self._rows:
+            of_row = self._rows[cell[0]]
+            self._rows[cell[0]] = of_row[of_row["column"] != cell[1]]
+
+    def to_dict(self) -> dict[Cell, Judgement]:
+        """All of them."""
+        rows = self._rows.items()
+        return {(row, column): Judgement(*one) for row, of_row in rows for column, *one in of_row.tolist()}
+
+
 @dataclass
 class _Node:
     z_um: float
@@ -97,7 +126,7 @@ class KeptFrames:
         self._bend = _BEND_U2 / unit_um**2
         self._bends: list[float] = []
         self._nodes: dict[Cell, _Node] = {}
-        self._let_go: dict[Cell, Judgement] = {}
+        self._let_go = _JudgedForGood()
         self._compared = 0
         self._score = np.zeros(len(_STRIP_SDS_UM))
 
@@ -152,7 +181,7 @@ class KeptFrames:
 
     def forget_if_there(self, cell: Cell) -> None:
         """Drop a frame, if one is kept there: another one will take its place."""
-        self._let_go.pop(cell, None)
+        self._let_go.forget_if_there(cell)
         node = self._nodes.pop(cell, None)
         if node is None:
             return
@@ -174,6 +203,9 @@ class KeptFrames:
 
         Frames that were let go of are told of as they were believed in then, and hear nothing new.
         """
+        return self._let_go.to_dict() | self._settle_held()
+
+    def _settle_held(self) -> dict[Cell, Judgement]:
         for node in self._nodes.values():
             node.prior = node.doubtful_prior
         for _ in range(_ROUNDS):
@@ -190,22 +222,23 @@ class KeptFrames:
             for cell, messages in heard.items():
                 self._nodes[cell].messages = messages
                 self._nodes[cell].belief = _believed(self._nodes[cell])
-        return self._let_go | {cell: self.judgement(cell) for cell in self._nodes}
+        return {cell: self.judgement(cell) for cell in self._nodes}
 
     def _let_go_before(self, row: int) -> None:
         """Judge the frames of earlier rows for good, and keep no more of them: a slide may have any number of them."""
         before = {cell: (node.prior, node.messages, node.belief) for cell, node in self._nodes.items()}
-        judged = self.settle()
+        judged = self._settle_held()
         for cell, (prior, messages, belief) in before.items():
             node = self._nodes[cell]
             settled, node.prior, node.messages, node.belief = node.messages, prior, messages, belief
             if cell[0] >= row:  # it goes on hearing what those that go have told it
                 node.messages |= {beside: told for beside, told in settled.items() if beside[0] < row}
-        for cell in [cell for cell in self._nodes if cell[0] < row]:
+        gone = [cell for cell in self._nodes if cell[0] < row]
+        self._let_go.add({cell: judged[cell] for cell in gone})
+        for cell in gone:
             for beside in self._nodes.pop(cell).likelihoods:
                 if beside in self._nodes:
                     del self._nodes[beside].likelihoods[cell]
-            self._let_go[cell] = judged[cell]
         self._compared = sum(len(node.likelihoods) for node in self._nodes.values()) // 2
 
     def _beside(self, cell: Cell) -> list[Cell]:

@@ -101,20 +101,25 @@ class FocusSurface:
         self._pitch_um = pitch_um
         self._largest_step_um = largest_step_um
         self._candidates = _Candidates(pitch_um)
-        self._points: list[FocusPoint] = []
-        self._values = np.zeros((64, 5))  # x, y, z, variance, time; grows by doubling
+        self._count = 0
+        self._values = np.zeros((64, 6))  # x, y, z, variance, time, sd (NaN: unknown); grows by doubling
         self._trusted = np.zeros(64, dtype=bool)
         self._squares = np.array([_PRIOR_COUNT, _PRIOR_COUNT])  # how many compared, sum of squared errors in deviations
 
     @property
     def points(self) -> tuple[FocusPoint, ...]:
         """The fields measured, in the order in which they were added."""
-        return tuple(self._points)
+        return tuple(
+            FocusPoint(x_um, y_um, z_um, None if math.isnan(sd_um) else sd_um, time_s, trusted)
+            for (x_um, y_um, z_um, _, time_s, sd_um), trusted in zip(
+                self._values[: self._count].tolist(), self._trusted[: self._count].tolist(), strict=True
+            )
+        )
 
     @property
     def last_um(self) -> float:
         """Focus of the field measured last, in µm: the paper's pivot (section 4.3.2)."""
-        return self._points[-1].z_um if self._points else self._initial.z_um
+        return float(self._values[self._count - 1, 2]) if self._count else self._initial.z_um
 
     def add(
         self,
@@ -164,7 +169,7 @@ class FocusSurface:
         It never lies farther from the nearest trusted measurement than `largest_step_um` for each pitch, or part of
         one, between them; where it is held back the deviation grows by as much.
         """
-        if not self._points:
+        if not self._count:
             return self._initial
         expected = self._mixture(x_um, y_um, time_s)
         rows = self._rows
@@ -183,8 +188,8 @@ class FocusSurface:
     @property
     def _rows(self) -> Array:
         """(N, 5) x, y, z, variance, time of the trusted points, in the order in which they were added."""
-        count = len(self._points)
-        return self._values[:count][self._trusted[:count]]
+        values, trusted = self._values[: self._count, :5], self._trusted[: self._count]
+        return values if trusted.all() else values[trusted]
 
     def _compare(self, off_um: float, expected_sd_um: float, own_sd_um: float) -> None:
         """Learn how large errors are beside what was expected of them, from fields that were not far from others."""
@@ -200,26 +205,25 @@ class FocusSurface:
         return min(max(math.sqrt(float(squares / count)), _LEAST_HONESTY), _MOST_HONESTY)
 
     def _append(self, point: FocusPoint) -> None:
-        count = len(self._points)
+        count = self._count
         if count == len(self._values):
             self._values = np.concatenate([self._values, np.zeros_like(self._values)])
             self._trusted = np.concatenate([self._trusted, np.zeros_like(self._trusted)])
-        self._points.append(point)
-        self._values[count] = (point.x_um, point.y_um, point.z_um, point.variance_um2, point.time_s)
+        sd_um = math.nan if point.sd_um is None else point.sd_um
+        self._values[count] = (point.x_um, point.y_um, point.z_um, point.variance_um2, point.time_s, sd_um)
         self._trusted[count] = point.trusted
+        self._count += 1
 
     def _borne_out(self, point: FocusPoint) -> bool:
         """Whether a suspected point nearby agrees with this one; then that one is trusted too."""
-        for index, other in enumerate(self._points):
-            away_um = math.hypot(other.x_um - point.x_um, other.y_um - point.y_um)
-            if other.trusted or away_um > _WITNESS_PITCHES * self._pitch_um:
-                continue
-            noise_um = math.sqrt(other.variance_um2 + point.variance_um2)
-            if abs(other.z_um - point.z_um) <= 3 * noise_um + _SUSPECT_UM * away_um / self._pitch_um:
-                self._points[index] = replace(other, trusted=True)
-                self._trusted[index] = True
-                return True
-        return False
+        x_um, y_um, z_um, variance_um2, *_ = self._values[: self._count].T
+        away_um = np.hypot(x_um - point.x_um, y_um - point.y_um)
+        reach_um = 3 * np.sqrt(variance_um2 + point.variance_um2) + _SUSPECT_UM * away_um / self._pitch_um
+        is_near = ~self._trusted[: self._count] & (away_um <= _WITNESS_PITCHES * self._pitch_um)
+        agrees = is_near & (np.abs(z_um - point.z_um) <= reach_um)
+        if agrees.any():
+            self._trusted[np.argmax(agrees)] = True
+        return bool(agrees.any())
 
     def _chosen(self, x_um: float, y_um: float, time_s: float) -> tuple[Array, Array, Array]:
         """The trusted points nearest to a place, and the latest: (x, y) in µm and time in s from there and then (N, 3),

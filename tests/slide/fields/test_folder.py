@@ -29,7 +29,7 @@ HEADER = FieldsHeader(
     na=0.75,
     immersion_index=1.0,
     depth_of_field_um=1.21,
-    rows=2,
+    rows=10,
     columns=2,
     overlap=0.1,
     settings={"delta_um": 2.0},
@@ -151,6 +151,11 @@ def test_a_frame_of_another_shape_or_a_field_twice_is_refused(tmp_path):
         writer.put(record(), frame())
         with pytest.raises(FileError, match="field 0 was already written"):
             writer.put(record(), frame())
+
+
+def test_a_field_that_the_plan_has_not_is_refused(tmp_path):
+    with FieldsWriter(tmp_path, HEADER) as writer, pytest.raises(FileError, match="field 20 is none of the plan's 20"):
+        writer.put(record(20), frame())
 
 
 def test_a_trace_that_json_cannot_hold_is_refused_at_once(tmp_path):

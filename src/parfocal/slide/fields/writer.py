@@ -52,6 +52,7 @@ RESERVE_BYTES = 64 * 2**20
 
 _QUEUE_DEPTH, _NOTES_DEPTH = 8, 4096
 _SYNC_JOURNAL_S = 1.0
+_MOST_ATTEMPTS = 2**16 - 1
 _JPEG_QUALITY = 95
 
 
@@ -112,7 +113,9 @@ class FieldsWriter:
         except FileError:
             writer.close()
             raise
-        writer._attempts = {(record.index, record.attempt) for record in folder.attempts}
+        for record in folder.attempts:
+            writer._check_new(record)
+            writer._attempts[record.index] = record.attempt
         writer.note("reopened", fields=len(folder.records))
         return writer
 
@@ -124,7 +127,7 @@ class FieldsWriter:
         self._frame_format = frame_format
         self._reserve_bytes = reserve_bytes
         self._has_seals = has_seals
-        self._attempts: set[tuple[int, int]] = set()
+        self._attempts = np.zeros(header.rows * header.columns, np.uint16)  # the latest of each field: a slide has many
         self._synced_s = time.monotonic()
         self._journal = _append_to(path / JOURNAL_FILE)
         if not is_ours_alone(self._journal.fileno()):
@@ -154,14 +157,23 @@ class FieldsWriter:
                 f"frame {frame.shape} {frame.dtype} of field {record.index} is not "
                 f"{(*self.header.frame_shape, 3)} uint8"
             )
-        if (record.index, record.attempt) in self._attempts:
-            raise FileError(f"{self.path}: field {record.index} was already written")
+        self._check_new(record)
         file = frame_file(record.index, record.attempt, self._frame_format)
         values = asdict(replace(record, file=file, scan_id=self.header.scan_id))
         del values["sha256"], values["file_bytes"]
         body, mine = json.dumps(values, allow_nan=False), frame.copy()
-        self._attempts.add((record.index, record.attempt))
+        self._attempts[record.index] = record.attempt
         self._thread.give(lambda: self._write(file, mine, body))
+
+    def _check_new(self, record: FieldRecord) -> None:
+        """Raises FileError where the plan has no such field, or this attempt, or a later one, was written."""
+        if record.index >= len(self._attempts):
+            raise FileError(f"{self.path}: field {record.index} is none of the plan's {len(self._attempts)}")
+        if not self._attempts[record.index] < record.attempt <= _MOST_ATTEMPTS:
+            raise FileError(
+                f"{self.path}: field {record.index} was already written, {self._attempts[record.index]} times; "
+                f"attempt {record.attempt} is not above that, or above {_MOST_ATTEMPTS}"
+            )
 
     def note(self, what: str, **values: Any) -> None:
         """Queue a line of `journal.jsonl`. Raises nothing about the disk: the next `put` does, or `close`.
