@@ -5,6 +5,7 @@ import pytest
 from parfocal.benchmark import device_faults, fault_outcome
 from parfocal.benchmark.device_faults import device_cases, run_device_case
 from parfocal.benchmark.painted import surface_um
+from parfocal.errors import InstrumentError, LimitError
 
 CASES = {(case.device, case.name): case for case in device_cases()}
 
@@ -36,6 +37,18 @@ def test_a_result_that_is_wrong_and_does_not_say_so_is_seen(tmp_path, monkeypatc
     fault = run_device_case(CASES["z", "delay"], tmp_path / "fields")
     assert fault.outcome == "unnoticed"
     assert "out of focus and called focused" in fault.detail
+
+
+def test_a_move_beyond_the_limits_is_seen_though_the_stage_refuses_it(tmp_path, monkeypatch):
+    def sent_beyond(bench, _microscope):
+        with pytest.raises(LimitError):
+            bench.xy.move_to(1e6, 0.0)
+        with pytest.raises(LimitError):
+            bench.z.move_to(1e6)
+        raise InstrumentError("that is all")
+
+    monkeypatch.setattr(device_faults._Bench, "watched", sent_beyond)
+    assert run_device_case(CASES["camera", "raise"], tmp_path / "fields").out_of_limits == 2
 
 
 def test_an_error_that_is_none_of_ours_is_a_traceback(tmp_path, monkeypatch):

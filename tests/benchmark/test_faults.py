@@ -38,12 +38,27 @@ def test_it_has_the_keys_that_others_rely_on():
         ({"verdicts": 1}, {}, "other verdicts"),
         ({"error_px": 1.1}, {}, "misplaced"),
         ({}, {"out_of_limits": 1}, "out of limits"),
+        ({"z_off": 1}, {}, "other focus"),
         ({}, {"outcome": "unnoticed"}, "unnoticed"),
         ({}, {"outcome": "traceback"}, "traceback"),
     ],
 )
 def test_every_promise_that_is_broken_is_named(kill, fault, broken):
     assert FaultReport([replace(KILL, **kill)], [replace(FAULT, **fault)]).broken_promises == [broken]
+
+
+@pytest.mark.parametrize(
+    ("measured", "broken"),
+    [
+        ({"durability": Durability(11.1, 8.0, 1.0)}, ["the writer's time: 11.1 ms, 11 ms at most"]),
+        ({"durability": Durability(900.0, 8.0, 1.0), "timed": False}, []),
+        ({"endured": Endured(1000, 300.0, 321.0, 0, 7000, 60.0)}, ["memory: 21 MiB more at the end, 20 MiB at most"]),
+        ({"endured": Endured(1000, 300.0, 310.0, 2, 7000, 60.0)}, ["damaged in the long scan"]),
+        ({"endured": Endured(1000, 300.0, 320.0, 0, 7000, 60.0)}, []),
+    ],
+)
+def test_time_and_memory_have_their_limits_too(measured, broken):
+    assert replace(REPORT, **measured).broken_promises == broken
 
 
 def test_for_people_it_says_each_in_words():

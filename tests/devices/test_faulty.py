@@ -189,12 +189,14 @@ class TestStages:
         z = FaultyZ(bare.z, "overshoot", FIRST, no_wait, lost_um=50.0)
         z.move_to(z.limits_um[1])
         assert bare.z.position_um == z.limits_um[1]
+        assert z.driven_um == [(z.limits_um[1] + 50.0,)]
 
     def test_limits_hold_as_for_a_sound_one(self, bare):
         z = FaultyZ(bare.z, "backwards", FIRST, no_wait)
         with pytest.raises(LimitError):
             z.move_to(1000.0)
-        assert not z.sent_um
+        assert z.sent_um == [(1000.0,)]
+        assert not z.driven_um
 
 
 class TestLamps:

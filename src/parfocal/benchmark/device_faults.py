@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -121,7 +121,8 @@ def run_device_case(case: DeviceCase, folder: Path) -> Fault:
         outcome,
         detail,
         lost=damaged(folder, len(handed_over)),
-        out_of_limits=_out_of_limits(bench, scan),
+        out_of_limits=_beyond_limits(scan, bench.xy.sent_um, bench.z.sent_um),
+        driven_out=_beyond_limits(scan, bench.xy.driven_um, bench.z.driven_um),
         lamp_left_on=_left_on(case, scan),
     )
 
@@ -137,14 +138,15 @@ def _bench(case: DeviceCase, microscope: Microscope) -> _Bench:
     )
 
 
-def _out_of_limits(bench: _Bench, scan: PaintedScan) -> int:
-    lowest_um, highest_um = scan.settings.limits.lowest_um, scan.settings.limits.highest_um
-    of_z = sum(not lowest_um <= z_um <= highest_um for (z_um,) in bench.z.sent_um)
-    limits_um = scan.microscope.xy.limits_um
-    of_xy = sum(
-        not all(low <= at <= high for at, (low, high) in zip(sent, limits_um, strict=True)) for sent in bench.xy.sent_um
+def _beyond_limits(scan: PaintedScan, xy_um: Sequence[tuple[float, ...]], z_um: Sequence[tuple[float, ...]]) -> int:
+    """How many of these moves end beyond the soft limits of z, or the stage's of x and y."""
+    limits = scan.settings.limits
+    z_limits_um = ((limits.lowest_um, limits.highest_um),)
+    return sum(
+        not all(low <= at <= high for at, (low, high) in zip(place_um, limits_um, strict=True))
+        for places_um, limits_um in ((xy_um, scan.microscope.xy.limits_um), (z_um, z_limits_um))
+        for place_um in places_um
     )
-    return of_z + of_xy
 
 
 def _left_on(case: DeviceCase, scan: PaintedScan) -> bool:

@@ -32,7 +32,8 @@ class Fault:
         outcome: how it ended.
         detail: the error, or what is known of the result.
         lost: fields that were handed over and on disk, and are not there any more.
-        out_of_limits: moves beyond the soft limits.
+        out_of_limits: moves beyond the soft limits that were asked for.
+        driven_out: moves that the fault itself would have carried beyond them, had there been no end stop.
         lamp_left_on: whether the lamp is lit afterwards, though it can be put out.
     """
 
@@ -42,6 +43,7 @@ class Fault:
     detail: str = ""
     lost: int = 0
     out_of_limits: int = 0
+    driven_out: int = 0
     lamp_left_on: bool = False
 
     def to_json(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def faults(quick: bool, kills: int | None, endurance: int | None, folder: Path |
     way that `parfocal.devices.faulty` knows. Last, what it costs to have a field on disk. POSIX only.
 
     \b
-    Exit codes: 0 what is promised held, 3 it did not.
+    Exit codes: 0 what is promised held, 3 it did not. The writer's time is not judged with --quick.
     \b
     Examples:
       parfocal benchmark faults --quick

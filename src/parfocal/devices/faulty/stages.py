@@ -29,7 +29,9 @@ class _Faulty:
         self._counts_um: _Axes | None = None
         self._is_nowhere = False
         self.sent_um: list[_Axes] = []
-        """Where it was sent, in µm, carried out or not."""
+        """Where it was sent, in µm, carried out, refused or not."""
+        self.driven_um: list[_Axes] = []
+        """Where it would truly have gone without end stops, in µm: by a fault, also elsewhere than it was sent."""
 
     def reopen(self) -> Self:
         """Itself, on a line that works again. Raises DisconnectedError if it is gone."""
@@ -50,7 +52,6 @@ class _Faulty:
         """Carry a move out, or what the fault makes of it."""
         counts_um = true_um if self._counts_um is None else self._counts_um
         off_um = tuple(true - counted for true, counted in zip(true_um, counts_um, strict=True))
-        self.sent_um.append(target_um)
         strikes = self.strikes.now()
         self._is_nowhere = strikes and self._kind == "nowhere"
         if strikes and self._kind == "drop":
@@ -107,12 +108,14 @@ class FaultyXY(_Faulty):
 
     def move_to(self, x_um: float, y_um: float) -> None:
         """Move and settle, unless the fault strikes. Raises LimitError if the target lies outside the limits."""
+        self.sent_um.append((x_um, y_um))
         for axis, axis_um, limits_um in zip("xy", (x_um, y_um), self.limits_um, strict=True):
             check_limits(axis, axis_um, limits_um)
         self._go((x_um, y_um), self._stage.position_um, self._push)
 
     def _push(self, target_um: _Axes) -> None:
         """Move until an end stop is in the way."""
+        self.driven_um.append(target_um)
         x_um, y_um = (min(max(at, low), high) for at, (low, high) in zip(target_um, self.limits_um, strict=True))
         self._stage.move_to(x_um, y_um)
 
@@ -148,10 +151,12 @@ class FaultyZ(_Faulty):
 
     def move_to(self, z_um: float) -> None:
         """Move and settle, unless the fault strikes. Raises LimitError if the target lies outside the limits."""
+        self.sent_um.append((z_um,))
         check_limits("z", z_um, self.limits_um)
         self._go((z_um,), (self._stage.position_um,), self._push)
 
     def _push(self, target_um: _Axes) -> None:
         """Move until an end stop is in the way."""
+        self.driven_um.append(target_um)
         lowest_um, highest_um = self.limits_um
         self._stage.move_to(min(max(target_um[0], lowest_um), highest_um))
