@@ -4,6 +4,8 @@ import pytest
 
 from parfocal.benchmark.disk_faults import disk_cases, network_cases, run_disk_case, run_network_case
 from parfocal.benchmark.fault_outcome import damaged
+from parfocal.slide.fields.layout import RECORDS_FILE
+from parfocal.slide.fields.writer import FieldsWriter
 
 
 def test_there_are_twelve_kinds_of_each():
@@ -17,17 +19,29 @@ def test_there_are_twelve_kinds_of_each():
         ("full", "stopped", "No space left on device"),
         ("fills-up", "stopped", "less than the reserve"),
         ("frame-flipped", "stopped", "parfocal verify: "),
-        ("last-record-torn", "recovered", "14 of 15 fields"),
+        ("last-record-torn", "stopped", "1 torn, 14 of 15 fields"),
     ],
 )
 def test_what_becomes_of_a_fault_of_the_disk(tmp_path, kind, outcome, said):
     fault = run_disk_case(kind, tmp_path / "fields")
-    assert (fault.outcome, fault.lost, fault.lamp_left_on) == (outcome, 0, False)
+    assert (fault.outcome, fault.lost, fault.lamp_left_on, fault.failure) == (outcome, 0, False, "")
     assert said in fault.detail
     if kind == "full":
         frame = next((tmp_path / "fields" / "frames").iterdir())
         frame.write_bytes(frame.read_bytes() + b"more")
         assert damaged(tmp_path / "fields", 0) == 1
+
+
+def test_a_line_that_a_disk_said_it_had_and_has_not_is_lost(tmp_path, monkeypatch):
+    append, lines = FieldsWriter._append, []
+
+    def lie(writer, file, name, line):
+        lines.append(name)
+        if lines.count(RECORDS_FILE) != 1 or name != RECORDS_FILE:
+            append(writer, file, name, line)
+
+    monkeypatch.setattr(FieldsWriter, "_append", lie)
+    assert run_disk_case("slow", tmp_path / "fields").lost == 1
 
 
 @pytest.mark.parametrize("kind", network_cases())

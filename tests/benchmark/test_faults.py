@@ -1,5 +1,6 @@
 """The report on what was lost: figures that others rely on, and a benchmark that fails where a promise is broken."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from parfocal.benchmark import faults
 from parfocal.benchmark.endurance import Durability, Endured
 from parfocal.benchmark.fault_outcome import Fault
 from parfocal.benchmark.faults import FaultReport, as_text, run_matrix
-from parfocal.benchmark.kills import Kill, Killing
+from parfocal.benchmark.kills import Kill, Killing, left_aside, products
 from parfocal.supervisor.overseen import oversee
 
 KILL = Kill("scan", 1.0, 7, 0, 0, 0.1, 0, 0, 0.3, "")
@@ -37,6 +38,9 @@ def test_it_has_the_keys_that_others_rely_on():
         ({"failure": "no focus found"}, {}, "not gone on with"),
         ({"verdicts": 1}, {}, "other verdicts"),
         ({"error_px": 1.1}, {}, "misplaced"),
+        ({"changed": 1}, {}, "changed"),
+        ({"leftovers": 2}, {}, "leftovers"),
+        ({}, {"failure": "1 fields are missing"}, "not gone on with"),
         ({}, {"out_of_limits": 1}, "out of limits"),
         ({"z_off": 1}, {}, "other focus"),
         ({}, {"outcome": "unnoticed"}, "unnoticed"),
@@ -83,6 +87,22 @@ def test_the_quick_matrix_is_a_part_of_each_device(tmp_path, network, monkeypatc
     assert {fault.device for fault in quick} == {fault.device for fault in full}
     assert len(full) >= 6 * 12
     assert len(quick) <= len(full) / 4
+
+
+def test_slides_and_exports_are_compared_byte_for_byte_and_what_is_half_written_is_found(tmp_path):
+    folder, export = tmp_path / "killed", tmp_path / "killed-exported"
+    folder.mkdir()
+    export.mkdir()
+    assert (products(folder), left_aside(folder)) == ({}, [])
+    (folder / "slide.ome.tif").write_bytes(b"slide")
+    (export / "slide.tif").write_bytes(b"export")
+    made = products(folder)
+    assert set(made) == {"slide", "export"}
+    (export / "slide.tif").write_bytes(b"expert")
+    assert products(folder) == made | {"export": hashlib.sha256(b"expert").hexdigest()}
+    for half in (folder / "slide.ome.tif.part", export / ".parfocal-x.part"):
+        half.touch()
+        assert half in left_aside(folder)
 
 
 @pytest.mark.slow

@@ -307,6 +307,12 @@ class TestWhatTheFolderKnows:
         with pytest.raises(SettingsError, match=r"the network was SHA-256 000000000000…, this one is SHA-256"):
             api.resume(tmp_path / "scan")
 
+    def test_one_whose_last_line_is_lost_has_not_ended(self, whole, tmp_path):
+        shutil.copytree(whole[0].path, tmp_path / "cut")
+        lines = tmp_path / "cut" / "fields.jsonl"
+        lines.write_bytes(lines.read_bytes()[:-10])
+        assert ended(FieldsFolder(tmp_path / "cut")) is None
+
     def test_an_ended_scan_says_what_it_came_to(self, whole):
         summary = ended(whole[0])
         assert summary.images == whole[1]["images_total"]

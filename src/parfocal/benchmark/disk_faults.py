@@ -21,10 +21,11 @@ from parfocal.devices.watched import watched
 from parfocal.focus.predictor import MAX_NETWORK_BYTES, FocusPredictor
 from parfocal.optics.objective import Objective
 from parfocal.scan.progress import ScanProgress
+from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.scanner import scan_fields
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import FRAMES_FOLDER, HEADER_FILE, JOURNAL_FILE, RECORDS_FILE
-from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader, Frame
 from parfocal.slide.fields.verify import verify_fields
 from parfocal.slide.fields.writer import FieldsWriter
 from parfocal.slide.stitch import stitch
@@ -158,32 +159,65 @@ def run_disk_case(kind: str, folder: Path) -> Fault:
     scan = painted_scan(SIDE_MM, seed=5)
     if kind in _AFTERWARDS:
         return _damage(kind, folder, scan)
+    durable: list[str] = []
     with _WHILE_SCANNING[kind](folder):
-        outcome, detail = ending(lambda: _scan(folder, scan))
-    lost = 0 if kind == "folder-removed" else damaged(folder, 0)  # by whoever removed them
-    return Fault("disk", kind, outcome, detail, lost=lost, lamp_left_on=scan.microscope.lamp.is_on)
+        outcome, detail = ending(lambda: _scan(folder, scan, durable))
+    is_ours = kind != "folder-removed"  # what is gone is so by whoever removed it, and no resume brings it back
+    lost = damaged(folder, len(durable)) if is_ours else 0
+    failure = _why_not_gone_on_with(folder) if outcome == "stopped" and is_ours else ""
+    return Fault("disk", kind, outcome, detail, lost=lost, lamp_left_on=scan.microscope.lamp.is_on, failure=failure)
 
 
-def _scan(folder: Path, scan: PaintedScan) -> tuple[Ending, str]:
-    def on_field(_record: FieldRecord, _progress: ScanProgress) -> None:
-        """Nobody looks."""
+class _CountingWriter(FieldsWriter):
+    """Adds every frame to a list once it and its line are on disk."""
 
-    with FieldsWriter(folder, painted_header(scan)) as writer:
+    def __init__(self, path: Path, header: FieldsHeader, durable: list[str]) -> None:
+        self._durable = durable
+        super().__init__(path, header)
+
+    def _write(self, file: str, frame: Frame, body: str) -> None:
+        super()._write(file, frame, body)
+        self._durable.append(file)
+
+
+def _scan(folder: Path, scan: PaintedScan, durable: list[str]) -> tuple[Ending, str]:
+    with _CountingWriter(folder, painted_header(scan), durable) as writer:
         summary = scan_fields(
-            watched(scan.microscope), scan.settings, scan.predictor, scan.plan, writer, on_field, scan.truth
+            watched(scan.microscope), scan.settings, scan.predictor, scan.plan, writer, _nobody_looks, scan.truth
         )
     return judge(folder, scan, summary, places=False)
 
 
+def _why_not_gone_on_with(folder: Path) -> str:
+    """Resume a scan, the disk well again. Nothing if its result is as good as without the fault."""
+    scan = painted_scan(SIDE_MM, seed=6)
+
+    def resume() -> tuple[Ending, str]:
+        fields = FieldsFolder(folder)
+        summary = ended(fields) or resume_fields(
+            watched(scan.microscope), scan.settings, scan.predictor, scan.plan, fields, _nobody_looks, scan.truth
+        )
+        return judge(folder, scan, summary, places=False)
+
+    outcome, detail = ending(resume)
+    return "" if outcome == "recovered" else detail
+
+
+def _nobody_looks(_record: FieldRecord, _progress: ScanProgress) -> None:
+    """Progress is of no interest."""
+
+
 def _damage(kind: str, folder: Path, scan: PaintedScan) -> Fault:
     """Either the damage is told, or the slide is the same without what was damaged."""
-    _scan(folder, scan)
+    _scan(folder, scan, [])
     _AFTERWARDS[kind](folder)
 
     def read() -> tuple[Ending, str]:
         verified = verify_fields(folder)
         if not verified.is_sound:
             return "stopped", f"parfocal verify: {'; '.join(verified.problems)}"
+        if verified.torn:
+            return "stopped", f"parfocal verify: {verified.torn} torn, {verified.fields} of {len(scan.plan)} fields"
         stitch(folder)
         fields = len(FieldsFolder(folder).records)
         if damaged(folder, 0):
@@ -191,7 +225,8 @@ def _damage(kind: str, folder: Path, scan: PaintedScan) -> Fault:
         return "recovered", f"a slide of {fields} of {len(scan.plan)} fields"
 
     outcome, detail = ending(read)
-    return Fault("disk", kind, outcome, detail)
+    failure = _why_not_gone_on_with(folder) if kind == "last-record-torn" else ""
+    return Fault("disk", kind, outcome, detail, failure=failure)
 
 
 def _random(path: Path, _sound: bytes) -> None:

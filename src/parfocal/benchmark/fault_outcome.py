@@ -35,6 +35,8 @@ class Fault:
         out_of_limits: moves beyond the soft limits that were asked for.
         driven_out: moves that the fault itself would have carried beyond them, had there been no end stop.
         lamp_left_on: whether the lamp is lit afterwards, though it can be put out.
+        failure: why a scan that a fault of the disk stopped cannot be gone on with once the disk is well; empty if it
+            can, or there is nothing to go on with.
     """
 
     device: str
@@ -45,6 +47,7 @@ class Fault:
     out_of_limits: int = 0
     driven_out: int = 0
     lamp_left_on: bool = False
+    failure: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

@@ -51,7 +51,7 @@ class FaultReport:
         values = self.to_json()
         promised = (
             "lost", "duplicated", "lamp_left_on", "out_of_limits", "not_gone_on_with", "other_verdicts", "other_focus",
-            "misplaced", "unnoticed", "traceback",
+            "misplaced", "changed", "leftovers", "unnoticed", "traceback",
         )  # fmt: skip
         broken = [name.replace("_", " ") for name in promised if values[name]]
         if self.timed and self.durability is not None and self.durability.writer_ms > WRITER_MS:
@@ -78,10 +78,13 @@ class FaultReport:
             "dark_within_s": max(after, default=None),
             "out_of_limits": sum(fault.out_of_limits for fault in self.faults),
             "driven_out": sum(fault.driven_out for fault in self.faults),
-            "not_gone_on_with": [kill.failure for kill in self.kills if kill.failure],
+            "not_gone_on_with": [kill.failure for kill in self.kills if kill.failure]
+            + [fault.failure for fault in self.faults if fault.failure],
             "other_verdicts": sum(kill.verdicts for kill in self.kills),
             "other_focus": sum(kill.z_off for kill in self.kills),
             "misplaced": sum(kill.error_px > MISPLACED_PX for kill in self.kills),
+            "changed": sum(kill.changed for kill in self.kills),
+            "leftovers": sum(kill.leftovers for kill in self.kills),
             "largest_error_px": max((kill.error_px for kill in self.kills), default=None),
             **{name: endings[name] for name in ("recovered", "stopped", "unnoticed", "traceback")},
             "faults": [fault.to_json() for fault in self.faults],
@@ -161,7 +164,8 @@ def as_text(report: FaultReport) -> str:
             f"lamp lit at {values['lamp_lit_when_killed']} kills, off at the latest after "
             f"{values['dark_within_s'] or 0:.2f} s, left on {values['lamp_left_on']} times",
             f"fields afterwards: {values['other_verdicts']} with another verdict, {values['other_focus']} with another "
-            f"focus; largest error of a place {values['largest_error_px']:.2f} px",
+            f"focus; largest error of a place {values['largest_error_px']:.2f} px; {values['changed']} slides and "
+            f"exports changed, {values['leftovers']} half-written files left",
         ]
     for fault in report.faults:
         lines.append(f"{fault.device:8} {fault.kind:20} {fault.outcome:10} {fault.detail}")

@@ -25,13 +25,14 @@ from parfocal.benchmark.painted import PaintedScan, painted_header, painted_scan
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.simulated import SimulatedLamp
 from parfocal.devices.watched import watched
+from parfocal.durable import PART_SUFFIX
 from parfocal.errors import ParfocalError
 from parfocal.scan.progress import ScanProgress
 from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.scanner import scan_fields
 from parfocal.slide.export import export
 from parfocal.slide.fields.folder import FieldsFolder
-from parfocal.slide.fields.layout import HEADER_FILE, RECORDS_FILE
+from parfocal.slide.fields.layout import HEADER_FILE, RECORDS_FILE, SLIDE_FILE
 from parfocal.slide.fields.records import FieldRecord
 from parfocal.slide.fields.verify import verify_fields
 from parfocal.slide.fields.writer import FieldsWriter
@@ -70,6 +71,8 @@ class Kill:
             without the kill.
         error_px: largest error of a field's place in the mosaic.
         failure: why it could not be gone on with; empty if it could.
+        changed: slides and exports that are not byte for byte those made without the kill, of the same fields.
+        leftovers: files and folders that were written aside and are still there.
     """
 
     phase: Phase
@@ -82,6 +85,8 @@ class Kill:
     z_off: int
     error_px: float
     failure: str
+    changed: int = 0
+    leftovers: int = 0
 
     @property
     def lamp_left_on(self) -> bool:
@@ -107,6 +112,7 @@ class Killing:
         _write_instrument(Path(self._lamp_name), self._lamp_file)
         self._left_alone = folder / "left-alone"
         self._durations_s = self._leave_alone()
+        self._products = products(self._left_alone)
         self._reference = {record.index: record for record in FieldsFolder(self._left_alone).records}
 
     def run(self, kills: int, progress: Progress) -> list[Kill]:
@@ -242,7 +248,12 @@ class Killing:
             z_off=sum(_defocus_um(record) > half_um >= _defocus_um(other) for record, other in fresh),
             error_px=error_px,
             failure=failure,
+            changed=0 if phase == "scan" else self._changed(products(folder)),
+            leftovers=len(left_aside(folder)),
         )
+
+    def _changed(self, made: dict[str, str]) -> int:
+        return sum(self._products[name] != digest for name, digest in made.items())
 
 
 def _work(
@@ -308,6 +319,17 @@ def _on_disk(folder: Path) -> dict[str, str]:
         return {}
     attempts = FieldsFolder(folder).attempts
     return {record.file: hashlib.sha256((folder / record.file).read_bytes()).hexdigest() for record in attempts}
+
+
+def products(folder: Path) -> dict[str, str]:
+    """SHA-256 of the slide that was stitched of a folder, and of what was exported of it, by name; of those made."""
+    made = {"slide": folder / SLIDE_FILE, "export": _exported(folder)}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in made.items() if path.is_file()}
+
+
+def left_aside(folder: Path) -> list[Path]:
+    """What was being written, of a folder or of what was exported of it, and is still there."""
+    return [part for place in (folder, _exported(folder).parent) for part in place.rglob("*" + PART_SUFFIX)]
 
 
 def _raise_failure(mark: object) -> None:

@@ -35,7 +35,7 @@ def ended(folder: FieldsFolder) -> ScanSummary | None:
         FileError: if the journal says that it ended, and not how.
     """
     notes = list(folder.notes("ended"))
-    if not notes:
+    if not notes or len(folder.attempts) < notes[-1].get("attempts", 0):  # a line that was there is lost
         return None
     try:
         return _since(ScanSummary.from_json(notes[-1]["summary"]), folder)

@@ -42,6 +42,10 @@ class FieldSink(Journal, Protocol):
         """The folder that it is written to."""
 
     @property
+    def attempts(self) -> int:
+        """How many attempts at fields it was ever given, now and before."""
+
+    @property
     def has_room(self) -> bool:
         """Whether one more field would not wait for the disk."""
 
@@ -178,7 +182,7 @@ def wait_for_disk(writer: FieldSink, lamp: Lamp, beat: Beat) -> None:
 
 def finish(summary: ScanSummary, writer: FieldSink, lamp: Lamp) -> ScanSummary:
     """Write down that every field was taken, and what that came to; it is on disk afterwards, and the lamp is off."""
-    writer.note("ended", summary=summary.to_json())
+    writer.note("ended", summary=summary.to_json(), attempts=writer.attempts)
     lamp.off()  # the disk may take its time
     writer.sync()
     return summary

@@ -137,6 +137,11 @@ class FieldsWriter:
         self._thread = WriterThread(_QUEUE_DEPTH, _NOTES_DEPTH)
 
     @property
+    def attempts(self) -> int:
+        """How many attempts at fields were put, those that the folder held before included."""
+        return len(self._attempts)
+
+    @property
     def has_room(self) -> bool:
         """Whether a field put now would not wait for the disk."""
         return self._thread.has_room
