@@ -5,10 +5,12 @@ import hashlib
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import numpy as np
 import pytest
+from postgres import new_database
 from reviewing import Server, post
 from sqlalchemy import select, text
 from sqlalchemy.exc import DatabaseError
@@ -21,6 +23,7 @@ from parfocal.review.accounts.trail import now
 from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, TrailEntry
 from parfocal.review.settings import ServeSettings
 from parfocal.review.studies import results
+from parfocal.review.web.sheet_api import check_running
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.records import FieldRecord
 from parfocal.slide.fields.writer import FieldsWriter
@@ -372,8 +375,6 @@ def test_an_entry_that_is_sent_again_counts_once_and_a_mark_can_be_taken_back(st
 
 
 def test_two_readers_who_save_at_once_lose_nothing(study):
-    from concurrent.futures import ThreadPoolExecutor
-
     sheets = {reader: study.begin(reader) for reader in READERS}
     keys = {reader: [new_key() for _ in range(10)] for reader in READERS}
 
@@ -569,3 +570,17 @@ def test_only_a_study_lead_sets_up_watches_and_unblinds(study, role):
         assert answer.status_code == 403
     assert study.row.state == "running"
     assert len(trail_of(study, "refused")) >= 5
+
+
+@pytest.mark.slow
+def test_a_study_is_not_closed_while_somebody_submits(served, request):
+    """On PostgreSQL, which lets two write at once: who submits keeps the study from being closed until it is done."""
+    pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
+    study = Study(Server(ServeSettings(str(served), new_database(request.getfixturevalue("postgres")))))
+    sheet_id = study.begin("raj")
+    with ThreadPoolExecutor() as pool:
+        with study.server.services.database.writing() as session:
+            check_running(session, session.get(SheetRow, sheet_id))
+            closing = pool.submit(study.send, "close", broken_off="true")
+            assert not wait([closing], timeout=1).done
+        assert closing.result(timeout=20).status_code == 303

@@ -188,8 +188,8 @@ function looked_at() {
 function listen(deeds, keys) {
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => deeds[button.dataset.do]());
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || is_off(event) || event.target.matches("input, select, textarea, .frame-scroll")) return;
-    if (event.key === "Enter" && event.target.matches("button, a, summary")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || is_off(event) || event.target.matches("input:not([type=checkbox]), select, textarea, .frame-scroll")) return;
+    if (event.key === "Enter" && event.target.matches("button, a, summary, input")) return;
     const row = tallies[Number(event.key) - 1], deed = keys[event.key] || (row && (() => choose(row)));
     if (deed) { deed(); event.preventDefault(); }
   });
