@@ -407,6 +407,14 @@ def test_recipe_that_is_none(parfocal, tmp_path, content):
     assert not (tmp_path / "training").exists()
 
 
+@pytest.mark.parametrize(("option", "name", "known"), [("slide", "moon", "half-empty"), ("policy", "luck", "paper")])
+def test_an_unknown_slide_or_policy_of_the_benchmark_is_named_with_those_there_are(parfocal, option, name, known):
+    code, _, err = parfocal("benchmark", "policies", "--quick", f"--{option}", name)
+    assert code == 2
+    assert f"'{name}'" in err
+    assert known in err
+
+
 def test_unknown_option_and_missing_option(parfocal):
     code, _, err = parfocal("scan", "simulated-20x")
     assert code == 2

@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 
 from parfocal.benchmark.bank import ILLUMINATION, SPECIMENS, Bank, read_bank
 from parfocal.benchmark.modelled import modelled_scan
-from parfocal.benchmark.slides import SLIDES, PolicySlide, SlideKind
+from parfocal.benchmark.slides import SLIDE_NAMES, SLIDES, PolicySlide, SlideKind
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.base import Truth
 from parfocal.devices.microscope import Microscope
@@ -158,6 +158,7 @@ def measure_policies(
     jobs: int | None = None,
     on_progress: OnProgress | None = None,
     policies: Sequence[PolicyName] = POLICIES,
+    slides: Sequence[str] = SLIDE_NAMES,
 ) -> list[PolicyRow]:
     """Run every policy over every slide, three seeds each; `quick`: one seed, and 3 × 3 mm of each slide.
 
@@ -167,11 +168,12 @@ def measure_policies(
         jobs: processes; one for each core unless told.
         on_progress: told what, how many scans are done, how many there are.
         policies: which ones.
+        slides: names of those of `SLIDES` to scan.
     """
     tasks = [
-        _Task(policy, slide.name, seed, _side_mm(policy, quick))
+        _Task(policy, slide, seed, _side_mm(policy, quick))
         for policy in policies
-        for slide in SLIDES
+        for slide in slides
         for seed in (SEEDS[:1] if quick else SEEDS)
     ]
     rows: list[PolicyRow] = []

@@ -69,3 +69,5 @@ SLIDES = (
     PolicySlide("half-empty", "rough", ("tissue", "tissue-border"), _relief(tilt=2.0, roughness=0.3), _right_half),
 )
 """Four of each kind."""
+
+SLIDE_NAMES = tuple(slide.name for slide in SLIDES)

@@ -181,12 +181,19 @@ def delta(networks: tuple[Path, ...], fields: int, seed: int, as_json: bool) -> 
 @benchmark.command()
 @click.option("--quick", is_flag=True, help="One seed, and 3 × 3 mm of each slide.")
 @click.option("--policy", "names", multiple=True, help="One policy only; as often as wanted.")
+@click.option("--slide", "slide_names", multiple=True, help="One slide only; as often as wanted.")
 @click.option("--rendered", is_flag=True, help="Instead: over 200 fields of a slide of each kind, rendered in full.")
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG to draw the comparison into.")
 @jobs_option
 @json_option
 def policies(
-    quick: bool, names: tuple[str, ...], rendered: bool, plot: Path | None, jobs: int | None, as_json: bool
+    quick: bool,
+    names: tuple[str, ...],
+    slide_names: tuple[str, ...],
+    rendered: bool,
+    plot: Path | None,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Exposures, focus and time of every field policy on the instrument `paper-40x`.
 
@@ -197,25 +204,34 @@ def policies(
     \b
     Examples:
       parfocal benchmark policies --quick
+      parfocal benchmark policies --quick --policy surface --slide rugged
       parfocal benchmark policies --policy surface --policy paper --plot policies.png
       parfocal benchmark policies --rendered --json
     """
     from parfocal.benchmark.policies import POLICIES, Bench, as_text, measure_policies, rendered_check, summarise
+    from parfocal.benchmark.slides import SLIDE_NAMES
     from parfocal.config import open_microscope
 
     wanted = [name for name in POLICIES if name in names] or list(POLICIES)
     unknown = [name for name in names if name not in POLICIES]
     if unknown:
         raise SettingsError(f"unknown policy {unknown[0]!r}: choose one of {', '.join(POLICIES)}")
+    if strange := [name for name in slide_names if name not in SLIDE_NAMES]:
+        raise SettingsError(f"unknown slide {strange[0]!r}: choose one of {', '.join(SLIDE_NAMES)}")
+    slides = [name for name in SLIDE_NAMES if name in slide_names]
     instrument = open_microscope("paper-40x")
     bench = Bench.of(instrument.microscope, instrument.settings)
     with terminable(), Bars(quiet=as_json) as bars:
         if rendered:
             rows = rendered_check(
-                bench, instrument.predictor(), wanted if names else ("surface",), on_progress=bars.stitched
+                bench,
+                instrument.predictor(),
+                wanted if names else ("surface",),
+                slides or ("tissue", "rugged"),
+                on_progress=bars.stitched,
             )
         else:
-            rows = measure_policies(bench, quick, jobs, bars.stitched, wanted)
+            rows = measure_policies(bench, quick, jobs, bars.stitched, wanted, slides or SLIDE_NAMES)
     if plot is not None:
         from parfocal.benchmark.policy_plot import draw_policies
 
