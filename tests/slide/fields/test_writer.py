@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,16 @@ class TestWhatIsOnDiskAndWhen:
                 writer.put(record(index), FRAME)
         assert threading.main_thread() not in threads
         assert len(threads) == 1
+
+
+def test_it_knows_how_many_attempts_were_put_now_and_before(tmp_path):
+    with FieldsWriter(tmp_path, HEADER) as writer:
+        writer.put(record(7), FRAME)
+        writer.put(record(9), FRAME)
+        assert writer.attempts == 2
+    with FieldsWriter.reopen(FieldsFolder(tmp_path)) as writer:
+        writer.put(replace(record(7), attempt=2), FRAME)
+        assert writer.attempts == 3
 
 
 class TestTheJournal:

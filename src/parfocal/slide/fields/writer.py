@@ -116,6 +116,7 @@ class FieldsWriter:
         for record in folder.attempts:
             writer._check_new(record)
             writer._attempts[record.index] = record.attempt
+        writer._put_so_far = len(folder.attempts)
         writer.note("reopened", fields=len(folder.records))
         return writer
 
@@ -128,6 +129,7 @@ class FieldsWriter:
         self._reserve_bytes = reserve_bytes
         self._has_seals = has_seals
         self._attempts = np.zeros(header.rows * header.columns, np.uint16)  # the latest of each field: a slide has many
+        self._put_so_far = 0
         self._synced_s = time.monotonic()
         self._journal = _append_to(path / JOURNAL_FILE)
         if not is_ours_alone(self._journal.fileno()):
@@ -139,7 +141,7 @@ class FieldsWriter:
     @property
     def attempts(self) -> int:
         """How many attempts at fields were put, those that the folder held before included."""
-        return len(self._attempts)
+        return self._put_so_far
 
     @property
     def has_room(self) -> bool:
@@ -168,6 +170,7 @@ class FieldsWriter:
         del values["sha256"], values["file_bytes"]
         body, mine = json.dumps(values, allow_nan=False), frame.copy()
         self._attempts[record.index] = record.attempt
+        self._put_so_far += 1
         self._thread.give(lambda: self._write(file, mine, body))
 
     def _check_new(self, record: FieldRecord) -> None:
