@@ -173,14 +173,15 @@ def make_folders(folder: Path) -> list[Path]:
 @contextmanager
 def _temporary_folder(parent: Path) -> Iterator[Path]:
     try:
-        path = Path(tempfile.mkdtemp(prefix=_ASIDE_PREFIX, suffix=PART_SUFFIX, dir=parent))
+        made = Path(tempfile.mkdtemp(prefix=f".new{_ASIDE_PREFIX}", suffix=PART_SUFFIX, dir=parent))
     except OSError as error:
         raise cannot("write", parent, error) from error
-    try:
-        with _held(path):
+    with _held(made):  # before it bears the name by which what was killed is known
+        path = made.rename(made.with_name(made.name.removeprefix(".new")))
+        try:
             yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _clear_what_was_killed(parent: Path) -> None:

@@ -45,8 +45,7 @@ def test_an_adapter_keeps_the_focus_of_the_direct_path(name, instrument, small_t
     assert through.fields == direct.fields == 4
     assert 0 <= through.overhead_ms_per_field < through.waited_ms_per_field < 1000 * through.wall_s
     assert 0 < through.instrument_ms_per_field < through.waited_ms_per_field
-    assert (through.emulator_ms_per_field > 1.0) == (name == "openflexure")  # its camera encodes JPEG
-    assert direct.emulator_ms_per_field < 1.0
+    assert through.emulator_ms_per_field > (1.0 if name == "openflexure" else 0.0)  # its camera encodes JPEG
     assert name in as_text([direct, through])
 
 

@@ -149,12 +149,16 @@ class TestTheDisk:
     def test_a_line_that_the_disk_has_no_room_for_is_told_once(self, tmp_path, name):
         writer = FieldsWriter(tmp_path, HEADER)
         writer.sync()
+
+        def write():
+            with writer:
+                writer.note("move")
+                writer.put(record(), FRAME)
+
         with Path("/dev/full").open("ab", buffering=0) as full:
             setattr(writer, name, full)
-            writer.note("move")
-            writer.put(record(), FRAME)
             with pytest.raises(FileError, match=r"\.jsonl: cannot write: No space left"):
-                writer.close()
+                write()
 
     def test_moves_are_brought_to_the_disk_though_no_field_comes(self, tmp_path, synced, monkeypatch):
         monkeypatch.setattr("parfocal.slide.fields.writer._SYNC_JOURNAL_S", 0.0)
