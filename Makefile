@@ -14,7 +14,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BARE := build/bare
-# Bytecode is compiled when a module is first imported: most never are.
+# Bytecode is compiled when a module is first imported, most never are; and kept, for the tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 APT := $(if $(filter 0,$(shell id -u)),,sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get
 # Training allocates and frees large arrays all the time: huge pages, kept, instead of page faults (about 2 times faster).
