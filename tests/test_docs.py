@@ -175,7 +175,7 @@ def test_every_make_target_of_the_documentation_exists():
     assert {"scan", "test"} <= wanted <= targets
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_python_example_runs(folder, network):
     (example,) = blocks(ROOT / "docs" / "python.md", "python")
     assert len(example.splitlines()) <= 16

@@ -43,7 +43,7 @@ def test_an_acquisition_of_pymmcore_plus_is_focused(network):
     assert re.findall(r"^(left|right) (\w+)", done.stdout, re.MULTILINE) == [("left", "focused"), ("right", "focused")]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # docs/microscopes.md runs the same scan
 def test_our_specimen_is_scanned_and_focused_through_micro_managers_core(parfocal, tmp_path, network):
     pytest.importorskip("pymmcore_plus")
     ours = EXAMPLES / "micromanager-unimmcore.toml"

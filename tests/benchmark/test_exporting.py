@@ -72,7 +72,7 @@ def test_level_0_alone_is_level_0_of_the_whole_pass(made, tmp_path):
         assert list(alone.tiles(0)) == list(whole.tiles(0))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_hardly_grows_with_the_area(tmp_path):
     costs = measure_export(tmp_path, quick=True)
     assert max(costs.peak_memory_mib.values()) < 1024

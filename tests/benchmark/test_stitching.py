@@ -93,7 +93,7 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path):
         measure(SMALL, tmp_path / "gone")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_wrong_seam_is_believed_in_two_hundred():
     counts = count_wrong_seams(200, seed=7)
     assert [count.specimen for count in counts] == list(SPECIMENS)

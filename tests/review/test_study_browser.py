@@ -226,7 +226,7 @@ def test_two_readers_read_three_slides_to_the_agreement_report(browser, folder):
         lead.page.check("input[value=not-drawn]")
         lead.page.click("text=Keep, and go on")
         lead.page.goto(f"{study}/agreement")
-        assert "In 1 the organism occurs in a scanned field that was not drawn" in lead.page.inner_text("main")
+        assert "Ruled 1 ×: occurs in a scanned field that was not drawn" in lead.page.inner_text("main")
 
 
 def test_a_report_is_counted_on_the_image_signed_and_amended(browser, folder):

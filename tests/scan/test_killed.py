@@ -33,7 +33,7 @@ def killed_after(lines, delay_s, toml, folder):
     return {record["file"]: (folder / record["file"]).read_bytes() for record in told}
 
 
-@pytest.mark.parametrize("lines", [0, 3])
+@pytest.mark.parametrize("lines", [pytest.param(0, marks=pytest.mark.long), 3])
 def test_what_was_on_disk_is_there_after_a_resume_byte_for_byte_and_once(small_toml, tmp_path, lines):
     folder = tmp_path / "scan"
     before = killed_after(lines, random.Random(lines).uniform(0.0, 0.4), small_toml(), folder)

@@ -76,7 +76,7 @@ def by_features(image_a, image_b):
 
 @needs_fields
 @pytest.mark.slow
-@pytest.mark.parametrize(("one", "other"), [(1, 4), (2, 3)])
+@pytest.mark.parametrize(("one", "other"), [(1, 4), pytest.param(2, 3, marks=pytest.mark.long)])
 def test_a_hand_moved_pair_registers_because_it_is_not_turned(tmp_path, one, other):
     images = [cv2.imread(str(FIELDS / f"dp_{number}.jpg")) for number in (one, other)]
     middle, turn = by_features(*images)
@@ -88,7 +88,9 @@ def test_a_hand_moved_pair_registers_because_it_is_not_turned(tmp_path, one, oth
 
 @needs_fields
 @pytest.mark.slow
-@pytest.mark.parametrize("degrees", [0.3, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize(
+    "degrees", [1.0, *(pytest.param(degrees, marks=pytest.mark.long) for degrees in (0.3, 2.0, 5.0))]
+)
 def test_the_same_pair_turned_is_refused_with_its_reason(tmp_path, degrees):
     images = [cv2.imread(str(FIELDS / f"dp_{number}.jpg")) for number in (1, 4)]
     height, width = images[1].shape[:2]

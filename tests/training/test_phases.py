@@ -255,6 +255,7 @@ class TestGoingOn:
         for name, value in expected["place"]["best"].items():
             torch.testing.assert_close(got["place"]["best"][name], value, rtol=0, atol=0, msg=name)
 
+    @pytest.mark.long
     def test_within_an_epoch_too(self, trained: Path, stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         class PulledPlugError(Exception):
             pass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from parfocal.devices.base import Frame
 from parfocal.devices.simulated import CameraSettings, SimulatedCamera, SimulatedLamp, VirtualClock, shows_tissue
-from parfocal.errors import FileError
+from parfocal.errors import FileError, SettingsError
 from parfocal.focus.peak import central_sharpness, log_sharpness
 from parfocal.focus.predictor import FocusPredictor
 from parfocal.merit import find_best_focus
@@ -110,8 +110,9 @@ def render_bank(
     seed: int,
     jobs: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    kinds: Sequence[str] = tuple(SPECIMENS),
 ) -> Bank:
-    """Render `fields` fields of each kind in `SPECIMENS`.
+    """Render `fields` fields of each of these kinds in `SPECIMENS`.
 
     Args:
         network: ONNX file.
@@ -119,11 +120,15 @@ def render_bank(
         seed: of specimens, places, planes and noise.
         jobs: processes; one for each core unless told.
         on_progress: called with fields done and fields.
+        kinds: of field.
 
     Raises:
         FileError: if the network cannot be used.
+        SettingsError: if there is no such kind.
     """
-    tasks = [(kind, seed + index) for kind in SPECIMENS for index in range(fields)]
+    if strange := [kind for kind in kinds if kind not in SPECIMENS]:
+        raise SettingsError(f"unknown kind {strange[0]!r}: choose one of {', '.join(SPECIMENS)}")
+    tasks = [(kind, seed + index) for kind in kinds for index in range(fields)]
     rendered: list[dict[str, Array]] = []
     with multiprocessing.get_context("spawn").Pool(min(jobs or os.cpu_count() or 1, len(tasks))) as pool:
         for one in pool.imap(partial(_render_field, network), tasks):
@@ -139,8 +144,7 @@ def render_bank(
         for name in ("offset_um", "is_tissue", "z_um", "sharpness", "strips", "image_sd")
     }
     owner = np.repeat(np.arange(len(rendered)), [one["first"].size for one in rendered])
-    kinds = np.array([kind for kind, _ in tasks])
-    return Bank(kind=kinds, field=owner, **of_fields, **of_pairs)
+    return Bank(kind=np.array([kind for kind, _ in tasks]), field=owner, **of_fields, **of_pairs)
 
 
 def _render_field(network: Path, task: tuple[str, int]) -> dict[str, Array]:

@@ -210,9 +210,17 @@ def _run(what: str, side_px: int, room: Path) -> Cost:
     else:
         _export(mosaic, description, room / "out", formats[what])
     spent_s, spent_cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    peak_mib = _peak_mib()
     shutil.rmtree(room / "out", ignore_errors=True)
-    return Cost(spent_s, spent_cpu_s, peak)
+    return Cost(spent_s, spent_cpu_s, peak_mib)
+
+
+def _peak_mib() -> float:
+    """Most memory of this process. On Linux `getrusage` counts that of the process that started it, too."""
+    if sys.platform == "linux":
+        told = Path("/proc/self/status").read_text(encoding="utf-8")
+        return float(told.split("VmHWM:")[1].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class _LevelZero(Pyramid):

@@ -272,11 +272,14 @@ def export(quick: bool, folder: Path | None, as_json: bool) -> None:
 @benchmark.command("error-model")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, npz.")
 @click.option("--fields", type=click.IntRange(min=1), default=24, show_default=True, help="Of each of six kinds.")
+@click.option("--kind", "kinds", multiple=True, help="One kind of field only; as often as wanted.")
 @click.option("--seed", type=click.IntRange(min=0), default=100, show_default=True, help="Of everything drawn.")
 @network_option
 @jobs_option
 @json_option
-def error_model(out: Path, fields: int, seed: int, network: Path | None, jobs: int | None, as_json: bool) -> None:
+def error_model(
+    out: Path, fields: int, kinds: tuple[str, ...], seed: int, network: Path | None, jobs: int | None, as_json: bool
+) -> None:
     """Make the error model of `benchmark policies`: rendered fields at many z, what the network says of their pairs.
 
     Three quarters of an hour of one core as it comes. It belongs to a network: make it again for another one.
@@ -286,7 +289,7 @@ def error_model(out: Path, fields: int, seed: int, network: Path | None, jobs: i
       parfocal benchmark error-model --out error-model.npz
       parfocal benchmark error-model --out mine.npz --network mine.onnx --fields 8
     """
-    from parfocal.benchmark.bank import render_bank, write_bank
+    from parfocal.benchmark.bank import SPECIMENS, render_bank, write_bank
     from parfocal.config import shipped_network
 
     with terminable(), Bars(quiet=as_json) as bars:
@@ -294,7 +297,7 @@ def error_model(out: Path, fields: int, seed: int, network: Path | None, jobs: i
         def on_progress(done: int, count: int) -> None:
             bars.stitched("rendering", done, count)
 
-        bank = render_bank(network or shipped_network(), fields, seed, jobs, on_progress)
+        bank = render_bank(network or shipped_network(), fields, seed, jobs, on_progress, kinds or tuple(SPECIMENS))
     write_bank(bank, out)
     told = {"file": str(out), "fields": len(bank.kind), "pairs": int(bank.field.size), "seed": seed}
     show({**told, "version": __version__}, as_json)

@@ -93,6 +93,7 @@ class InstrumentDesk:
         self._thread: Thread | None = None
         self._watcher: Thread | None = None
         self._watched_until_s = 0.0
+        self._unwatched = 0  # how many want nobody to watch: a live view asks again all the time
         self._mosaic: GrowingMosaic | None = None
         self.viewfinder = Viewfinder()
         self.is_closing = False
@@ -112,8 +113,10 @@ class InstrumentDesk:
 
     def watch(self) -> None:
         """Somebody watches: for three seconds more there are live frames, if nothing else is done."""
-        self._watched_until_s = time.monotonic() + _WATCHED_FOR_S
         with self._changed:
+            if self._unwatched:
+                return
+            self._watched_until_s = time.monotonic() + _WATCHED_FOR_S
             if self._watcher is None and not self._status.is_busy:
                 self._watcher = Thread(target=self._look, name="live view", daemon=True)
                 self._watcher.start()
@@ -163,8 +166,7 @@ class InstrumentDesk:
         """
         self.check_free()
         opened = self._open_bench(specimen, seed)
-        self._end_watch()
-        with self._owned(otherwise=opened.close):
+        with self._nobody_watching(), self._owned(otherwise=opened.close):
             self._bench.close()
             self._bench, self._watched = opened, watched(opened.dark())
         self._tell(**self._where(), words=f"{specimen} lies under the lens.")
@@ -245,10 +247,10 @@ class InstrumentDesk:
     def close(self) -> None:
         """Stop what is under way and let go of the devices."""
         self._switch.stop()
-        self._end_watch()
-        if self._thread is not None:
-            self._thread.join(_CLOSES_WITHIN_S)
-        self._bench.close()
+        with self._nobody_watching():
+            if self._thread is not None:
+                self._thread.join(_CLOSES_WITHIN_S)
+            self._bench.close()
 
     @contextmanager
     def _owned(self, otherwise: Callable[[], None] = nothing) -> Iterator[None]:
@@ -280,8 +282,9 @@ class InstrumentDesk:
         self._thread.start()
 
     def _run(self, name: str, run: Callable[[ScanSwitch], dict[str, Any]], switch: ScanSwitch) -> None:
-        self._end_watch()  # it puts the lamp out when it ends
         try:
+            with self._nobody_watching():  # who watched puts the lamp out in the end
+                pass
             report = self._run_alone(run, switch)
         except ScanStoppedError as error:
             self._tell(state="stopped", words=f"Stopped: {error}", left_s=None)
@@ -326,11 +329,20 @@ class InstrumentDesk:
         if time.monotonic() < self._watched_until_s:
             self.viewfinder.see(frame)
 
-    def _end_watch(self) -> None:
-        self._watched_until_s = 0.0
-        watcher = self._watcher
-        if watcher is not None:
-            watcher.join()
+    @contextmanager
+    def _nobody_watching(self) -> Iterator[None]:
+        """The live view has ended, and none begins in the block."""
+        with self._changed:
+            self._unwatched += 1
+            self._watched_until_s = 0.0
+            watcher = self._watcher
+        try:
+            if watcher is not None:
+                watcher.join()
+            yield
+        finally:
+            with self._changed:
+                self._unwatched -= 1
 
     def _where(self) -> dict[str, Any]:
         """Where the stage stands, for whoever owns the devices."""
