@@ -16,7 +16,7 @@ held_out_share = 0.5
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long  # docs/your-instrument.md takes the same steps
 @pytest.mark.train
 def test_stacks_of_two_slides_become_a_network_that_scans(parfocal, small_toml, tmp_path):
     pytest.importorskip("torch", reason="training needs torch (the train extra)")

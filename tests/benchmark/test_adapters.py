@@ -32,7 +32,8 @@ def measure(instrument, small_toml, **more):
     return measure_adapters(opened, instrument.settings, instrument.predictor(), plan, **more)
 
 
-NAMES = [name if name == "micromanager" else pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS]
+MARKS = {"grbl": pytest.mark.slow, "openflexure": pytest.mark.slow, "micromanager": ()}
+NAMES = [pytest.param(name, marks=MARKS.get(name, pytest.mark.long)) for name in ADAPTERS]
 
 
 @pytest.mark.parametrize("name", NAMES)

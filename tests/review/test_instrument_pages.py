@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 import time
 from dataclasses import replace
 from threading import Timer
@@ -269,6 +270,23 @@ def test_a_lamp_that_only_a_hand_can_put_out_is_not_called_off(server):
     desk.pause()
     assert desk.status.words == "Paused. Switch the lamp off by hand."
     desk._tell(state="idle")
+
+
+def test_another_specimen_is_put_under_the_lens_while_somebody_watches(browser, server):
+    desk, over = server.services.desk, threading.Event()
+
+    def watch():
+        while not over.wait(0.02):
+            desk.watch()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        put_under(browser, 5)
+    finally:
+        over.set()
+        watcher.join()
+    assert desk.status.words == "blood-smear lies under the lens."
 
 
 def test_the_live_view_shows_frames_and_puts_the_lamp_out_when_nobody_watches(browser, lamp):

@@ -39,7 +39,7 @@ class TestThermalDrift:
         assert outcome.images_per_field > sound(0).images_per_field
         assert len(outcome.unnoticed) <= 0.03 * FIELDS
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_over_a_large_slide_a_micrometre_a_minute_costs_little(self):
         scan = modelled("tissue", 30)
         clock = scan.microscope.clock

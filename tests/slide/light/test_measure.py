@@ -63,8 +63,8 @@ def test_vignetting_of_20_percent_leaves_no_step_of_a_grey_level(scan, light):
     assert np.abs(true_steps(scan, registration, made.flat)).max() <= 1.0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [3, 4])
 def test_with_a_cameras_frames_the_step_is_far_below(synthetic_scan, seed):
     scan = synthetic_scan(4, 4, frame_shape=(1024, 1224), overlap=0.1, vignetting=0.2, seed=seed)
     _, registration, made = lit(scan.folder)

@@ -233,7 +233,7 @@ def test_the_command_reports_as_text_and_as_json(scan, tmp_path):
     assert values["tests"]["stitching_error"]["unit"] == "px"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_scans_have_a_report_each(scan, synthetic_scan, tmp_path):
     other = synthetic_scan(1, 1, empty=(0,))
     folders = [str(scan.folder.path), str(other.folder.path.rename(other.folder.path.with_name("another")))]
