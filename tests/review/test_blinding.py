@@ -19,9 +19,9 @@ from parfocal.review.sheets.frames import HEIGHT, WIDTH
 FINDING = "seen by mia alone"
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def new_url(request, tmp_path_factory):
-    """`new_url()`: a database of either kind; PostgreSQL in the slow tests."""
+    """`new_url()`: a database of either kind; PostgreSQL in the long tests."""
     if request.param == "postgresql":
         pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
         servers = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")
