@@ -110,12 +110,12 @@ class FieldsWriter:
         writer._begin(folder.path, folder.header, frame_format, reserve_bytes, has_seals=folder.has_seals)
         try:
             _remove_what_is_torn(folder)
+            for record in folder.attempts:
+                writer._check_new(record)
+                writer._attempts[record.index] = record.attempt
         except FileError:
             writer.close()
             raise
-        for record in folder.attempts:
-            writer._check_new(record)
-            writer._attempts[record.index] = record.attempt
         writer._put_so_far = len(folder.attempts)
         writer.note("reopened", fields=len(folder.records))
         return writer
