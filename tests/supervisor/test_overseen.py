@@ -19,7 +19,7 @@ from parfocal.supervisor import overseen as overseeing
 from parfocal.supervisor.__main__ import put_out
 from parfocal.supervisor.overseen import Supervisor, overseen
 
-WITHIN_S = 2.0
+PATIENCE_S = 30.0  # how soon it is dark, `parfocal benchmark faults` measures
 HANGS_AFTER_S = 1.0
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
@@ -84,19 +84,18 @@ def no_memory(*_, **__):
     raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
-def dark_after_s(name, limit_s=10.0):
-    began_s = time.monotonic()
-    while is_lit(name):
-        assert time.monotonic() - began_s < limit_s, "the lamp stays lit"
+def goes_dark(name):
+    patience_s = time.monotonic() + PATIENCE_S
+    while is_lit(name) and time.monotonic() < patience_s:
         time.sleep(0.02)
-    return time.monotonic() - began_s
+    return not is_lit(name)
 
 
 @posix
 def test_a_killed_scan_has_its_lamp_put_out_and_is_told_so(scanning, name):
     scan = scanning()
     scan.kill()
-    assert dark_after_s(name) <= WITHIN_S
+    assert goes_dark(name)
     assert scan.communicate()[1] == "parfocal: the scan ended with its lamp lit: it is off now\n"
 
 
@@ -105,14 +104,14 @@ def test_a_killed_scan_has_its_lamp_put_out_and_is_told_so(scanning, name):
 def test_a_child_of_the_scan_that_outlives_it_does_not_hide_its_end(scanning, name):
     scan = scanning("fork")
     scan.kill()
-    assert dark_after_s(name) <= WITHIN_S
+    assert goes_dark(name)
 
 
 @posix
 def test_a_scan_that_hangs_with_its_lamp_lit_is_ended_first(scanning, name):
     scan = scanning("hang")
-    assert dark_after_s(name) <= HANGS_AFTER_S + WITHIN_S
-    assert scan.wait(timeout=5) == -signal.SIGKILL
+    assert goes_dark(name)
+    assert scan.wait(timeout=PATIENCE_S) == -signal.SIGKILL
     assert "no sign of life for 1 s" in scan.communicate()[1]
 
 
@@ -130,7 +129,7 @@ def test_ctrl_c_and_a_signal_to_the_group_do_not_reach_the_supervisor(scanning, 
     scan = scanning()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         os.killpg(scan.pid, number)
-    assert dark_after_s(name) <= WITHIN_S
+    assert goes_dark(name)
 
 
 class TestInOneProcess:
