@@ -5,6 +5,7 @@ import pytest
 from parfocal.benchmark.disk_faults import disk_cases, network_cases, run_disk_case, run_network_case
 from parfocal.benchmark.fault_outcome import damaged
 from parfocal.slide.fields.layout import RECORDS_FILE
+from parfocal.slide.fields.verify import verify_fields
 from parfocal.slide.fields.writer import FieldsWriter
 
 
@@ -30,6 +31,14 @@ def test_what_becomes_of_a_fault_of_the_disk(tmp_path, kind, outcome, said):
         frame = next((tmp_path / "fields" / "frames").iterdir())
         frame.write_bytes(frame.read_bytes() + b"more")
         assert damaged(tmp_path / "fields", 0) == 1
+
+
+def test_frames_that_somebody_removes_are_counted_apart_and_a_resume_must_say_that_they_are_gone(tmp_path):
+    fault = run_disk_case("folder-removed", tmp_path / "fields")
+    assert (fault.outcome, fault.lost, fault.taken_away, fault.failure) == ("stopped", 0, 9, "")
+    assert "a resume says" in fault.detail
+    assert "frames, the folder of its frames, is not there" in fault.detail
+    assert verify_fields(tmp_path / "fields").missing == 9
 
 
 def test_a_line_that_a_disk_said_it_had_and_has_not_is_lost(tmp_path, monkeypatch):

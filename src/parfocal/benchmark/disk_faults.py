@@ -162,10 +162,14 @@ def run_disk_case(kind: str, folder: Path) -> Fault:
     durable: list[str] = []
     with _WHILE_SCANNING[kind](folder):
         outcome, detail = ending(lambda: _scan(folder, scan, durable))
-    is_ours = kind != "folder-removed"  # what is gone is so by whoever removed it, and no resume brings it back
-    lost = damaged(folder, len(durable)) if is_ours else 0
-    failure = _why_not_gone_on_with(folder) if outcome == "stopped" and is_ours else ""
-    return Fault("disk", kind, outcome, detail, lost=lost, lamp_left_on=scan.microscope.lamp.is_on, failure=failure)
+    lost, is_lit = damaged(folder, len(durable)), scan.microscope.lamp.is_on
+    if kind == "folder-removed":  # no resume brings back what somebody removed: all that it owes is to say so
+        refused, why = _gone_on_with(folder)
+        failure = "" if refused == "stopped" else f"without its frames a resume is {refused}: {why}"
+        detail = f"{detail}; a resume says: {why}"
+        return Fault("disk", kind, outcome, detail, taken_away=lost, lamp_left_on=is_lit, failure=failure)
+    failure = _why_not_gone_on_with(folder) if outcome == "stopped" else ""
+    return Fault("disk", kind, outcome, detail, lost=lost, lamp_left_on=is_lit, failure=failure)
 
 
 class _CountingWriter(FieldsWriter):
@@ -189,7 +193,13 @@ def _scan(folder: Path, scan: PaintedScan, durable: list[str]) -> tuple[Ending, 
 
 
 def _why_not_gone_on_with(folder: Path) -> str:
-    """Resume a scan, the disk well again. Nothing if its result is as good as without the fault."""
+    """Why a scan cannot be resumed, the disk well again. Nothing if its result is as good as without the fault."""
+    outcome, detail = _gone_on_with(folder)
+    return "" if outcome == "recovered" else detail
+
+
+def _gone_on_with(folder: Path) -> tuple[Ending, str]:
+    """Resume a scan, the disk well again."""
     scan = painted_scan(SIDE_MM, seed=6)
 
     def resume() -> tuple[Ending, str]:
@@ -199,8 +209,7 @@ def _why_not_gone_on_with(folder: Path) -> str:
         )
         return judge(folder, scan, summary, places=False)
 
-    outcome, detail = ending(resume)
-    return "" if outcome == "recovered" else detail
+    return ending(resume)
 
 
 def _nobody_looks(_record: FieldRecord, _progress: ScanProgress) -> None:

@@ -32,11 +32,12 @@ class Fault:
         outcome: how it ended.
         detail: the error, or what is known of the result.
         lost: fields that were handed over and on disk, and are not there any more.
+        taken_away: the same where the fault is that somebody removes them: no program keeps those, and none is lost by it.
         out_of_limits: moves beyond the soft limits that were asked for.
         driven_out: moves that the fault itself would have carried beyond them, had there been no end stop.
         lamp_left_on: whether the lamp is lit afterwards, though it can be put out.
         failure: why a scan that a fault of the disk stopped cannot be gone on with once the disk is well; empty if it
-            can, or there is nothing to go on with.
+            can, or there is nothing to go on with, and the resume says so.
     """
 
     device: str
@@ -44,6 +45,7 @@ class Fault:
     outcome: Ending
     detail: str = ""
     lost: int = 0
+    taken_away: int = 0
     out_of_limits: int = 0
     driven_out: int = 0
     lamp_left_on: bool = False

@@ -71,6 +71,7 @@ class FaultReport:
             "kills_by_phase": dict(Counter(kill.phase for kill in self.kills)),
             "durable": sum(kill.durable for kill in self.kills),
             "lost": sum(kill.lost for kill in self.kills) + sum(fault.lost for fault in self.faults),
+            "taken_away": sum(fault.taken_away for fault in self.faults),
             "duplicated": sum(kill.duplicated for kill in self.kills),
             "lamp_left_on": sum(kill.lamp_left_on for kill in self.kills)
             + sum(fault.lamp_left_on for fault in self.faults),
@@ -173,7 +174,8 @@ def as_text(report: FaultReport) -> str:
         lines.append(
             f"{len(report.faults)} faults: {values['recovered']} recovered, {values['stopped']} stopped with an error, "
             f"{values['unnoticed']} unnoticed, {values['traceback']} tracebacks, "
-            f"{values['out_of_limits']} moves beyond limits asked for, {values['driven_out']} by faults themselves"
+            f"{values['out_of_limits']} moves beyond limits asked for, {values['driven_out']} by faults themselves; "
+            f"{values['taken_away']} fields on disk removed by a fault itself"
         )
     if report.durability:
         cost = report.durability

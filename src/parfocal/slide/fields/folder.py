@@ -159,7 +159,8 @@ class FieldsFolder:
                     yield note
 
     def untold_frames(self) -> list[Path]:
-        """Frames of which no line tells. What breaks off leaves one at most: a frame is there before its line.
+        """Frames of which no line tells; none where their folder is gone. What breaks off leaves one at most: a frame is
+        there before its line.
 
         Raises:
             FileError: if the folder cannot be read.
@@ -167,6 +168,8 @@ class FieldsFolder:
         told = {record.file for record in self.attempts}
         try:
             frames = sorted((self.path / FRAMES_FOLDER).iterdir())
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise cannot("read", self.path / FRAMES_FOLDER, error) from error
         names = [(path, path.relative_to(self.path)) for path in frames if path.suffix != PART_SUFFIX]

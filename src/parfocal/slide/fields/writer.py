@@ -308,6 +308,11 @@ def _remove_what_is_torn(folder: FieldsFolder) -> None:
     told = len(read_lines(folder.path / RECORDS_FILE, folder.has_seals).whole)
     if told != len(folder.attempts):
         raise FileError(f"{folder.path}: {RECORDS_FILE} has {told} lines, {len(folder.attempts)} when it was read")
+    if not (folder.path / FRAMES_FOLDER).is_dir():
+        raise FileError(
+            f"{folder.path}: {FRAMES_FOLDER}, the folder of its frames, is not there: put it back, or scan anew, into "
+            "another folder"
+        )
     untold = folder.untold_frames()
     if len(untold) > 1:
         raise FileError(
