@@ -32,7 +32,7 @@ class Fault:
         outcome: how it ended.
         detail: the error, or what is known of the result.
         lost: fields that were handed over and on disk, and are not there any more.
-        taken_away: the same where the fault is that somebody removes them: no program keeps those, and none is lost by it.
+        taken_away: the same where the fault is that somebody removes them: no program keeps those.
         out_of_limits: moves beyond the soft limits that were asked for.
         driven_out: moves that the fault itself would have carried beyond them, had there been no end stop.
         lamp_left_on: whether the lamp is lit afterwards, though it can be put out.

@@ -159,8 +159,9 @@ class FieldsFolder:
                     yield note
 
     def untold_frames(self) -> list[Path]:
-        """Frames of which no line tells; none where their folder is gone. What breaks off leaves one at most: a frame is
-        there before its line.
+        """Frames of which no line tells; none where their folder is gone.
+
+        What breaks off leaves one at most: a frame is there before its line.
 
         Raises:
             FileError: if the folder cannot be read.
