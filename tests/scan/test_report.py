@@ -1,12 +1,21 @@
 """The figures of a report, against calculation by hand."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from parfocal.errors import FileError
 from parfocal.scan.plan import ScanPlan
-from parfocal.scan.report import FieldTruth, TruthLedger, focus_figures, images_per_field, peak_memory_mib, write_report
+from parfocal.scan.report import (
+    FieldTruth,
+    TruthLedger,
+    amend_report,
+    focus_figures,
+    images_per_field,
+    peak_memory_mib,
+    write_report,
+)
 from parfocal.slide.fields.records import FieldRecord
 
 DOF_UM = 1.2
@@ -69,6 +78,18 @@ def test_images_of_every_attempt_count_for_the_field():
     truths = [FieldTruth(0, 0.0, True), FieldTruth(1, 0.0, True)]
     assert images_per_field(attempts, truths) == pytest.approx(6 / 2)
     assert images_per_field(attempts, []) == pytest.approx(6 / 2)
+
+
+def test_a_field_that_is_taken_again_twice_counts_once():
+    attempts = [record(0), record(1), record(2), record(1, attempt=2), record(1, attempt=3), record(2, attempt=2)]
+    fields = SimpleNamespace(
+        attempts=attempts, records=[attempts[0], *attempts[4:]], header=SimpleNamespace(depth_of_field_um=DOF_UM)
+    )
+    run = SimpleNamespace(rescanned=(1, 2), in_doubt=(), judgements={}, new_images=6)
+    stitched = SimpleNamespace(seams=2, accepted=2, rms_error_px=None, max_error_px=None)
+    report = {"rescanned": 1, "images_total": 15, "modelled_time_s": 9.0, "wall_time_s": 1.0, "out_of_focus": {}}
+    amended = amend_report(report, fields, run, stitched, [], 3.0, 1.0)
+    assert (amended["rescanned"], amended["attempts"], amended["images_total"]) == (2, 6, 21)
 
 
 class Slope:

@@ -93,7 +93,7 @@ class SlideKnowledge:
     def begin_attempt(self, planned: PlannedField) -> int:
         """A field is taken, perhaps again: its number of the attempt."""
         attempt = int(self.attempts[planned.index]) + 1
-        if attempt > 1:
+        if attempt > 1 and planned.index not in self.rescanned:
             self.rescanned.append(planned.index)
         self.kept.forget_if_there((planned.row, planned.column))
         return attempt

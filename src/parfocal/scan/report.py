@@ -143,7 +143,6 @@ def build_report(
         **_outcome(fields, stitched, truths),
         "fields_in_doubt": list(summary.in_doubt),
         "policy": summary.policy,
-        "rescanned": len(summary.rescanned),
         "tissue_coverage": tissue_coverage,
         "images_total": summary.images,
         "modelled_time_s": round(summary.modelled_time_s, 6),
@@ -183,7 +182,6 @@ def amend_report(
     return report | {
         **_outcome(fields, stitched, truths),
         "fields_in_doubt": list(run.in_doubt),
-        "rescanned": report["rescanned"] + len(run.rescanned),
         "images_total": report["images_total"] + run.new_images,
         "modelled_time_s": round(report["modelled_time_s"] + modelled_time_s, 6),
         "wall_time_s": round(report["wall_time_s"] + wall_time_s, 2),
@@ -196,6 +194,7 @@ def _outcome(fields: FieldsFolder, stitched: StitchResult, truths: list[FieldTru
     records = fields.records
     return {
         "attempts": len(fields.attempts),
+        "rescanned": len({record.index for record in fields.attempts if record.attempt > 1}),
         "fields_empty": sum(record.verdict == "empty" for record in records),
         "fields_unsure": sum(record.verdict in ("unsure", "failed") for record in records),
         "images_per_field": images_per_field(fields.attempts, truths),
