@@ -1,5 +1,7 @@
 """Steps that the x-y stage lost: what fields show of each other raises a doubt, and going back to one settles it."""
 
+import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,9 +13,10 @@ from parfocal.devices.base import Homing
 from parfocal.devices.faulty import FaultyXY, When
 from parfocal.devices.watched import watched
 from parfocal.errors import ScanStoppedError
-from parfocal.scan.lost_steps import Comparison, StepWatch, standing
+from parfocal.scan.lost_steps import Comparison, StepWatch, astray, standing
 from parfocal.scan.plan import plan_scan
-from parfocal.scan.resume import resume_fields
+from parfocal.scan.rescan import fields_in_doubt, rescan_fields
+from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.scanner import scan_fields
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.writer import FieldsWriter
@@ -112,9 +115,13 @@ def true_offsets_um(folder):
     )  # fmt: skip
 
 
-def test_a_sound_stage_is_not_doubted(tmp_path):
-    seen = scanned(tmp_path / "fields")
-    assert (seen.notes, seen.stopped) == ([], "")
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return scanned(tmp_path_factory.mktemp("sound") / "fields")
+
+
+def test_a_sound_stage_is_not_doubted(sound):
+    assert (sound.notes, sound.stopped) == ([], "")
 
 
 @pytest.mark.parametrize("kind", ["stuck", pytest.param("backwards", marks=pytest.mark.slow)])
@@ -148,3 +155,54 @@ def test_a_stage_that_is_stuck_for_good_stops_the_scan_which_a_sound_one_goes_on
     assert {record.index: record.attempt for record in folder.records}[index] == attempt + 1
     assert len(folder.records) == len(scan.plan)
     assert np.abs(true_offsets_um(folder)).max() < 15.0
+
+
+class TestARescanInWhichStepsAreLost:
+    """It stops, and nothing of what it took since stays."""
+
+    STUCK_AT = 6  # move to the second of the fields that are asked for
+
+    @pytest.fixture
+    def broken_off(self, sound, tmp_path):
+        folder, stopped = again(shutil.copytree(sound.folder.path, tmp_path / "fields"), (7, 8, 9), self.STUCK_AT)
+        assert stopped.startswith("stopped after 2 of 3 fields: the x-y stage lost steps: field 8 lies 76 µm")
+        assert astray(folder) == [8]
+        assert ended(sound.folder) is not None
+        assert ended(folder) is None
+        return folder
+
+    def test_a_resume_takes_them_again(self, broken_off):
+        scan = painted_scan(0.25, seed=8)
+        resume_fields(
+            watched(scan.microscope), scan.settings, scan.predictor, scan.plan, broken_off, lambda *_: None, scan.truth
+        )  # fmt: skip
+        self.check(FieldsFolder(broken_off.path))
+
+    def test_the_next_rescan_takes_them_again_whatever_it_is_asked_for(self, broken_off):
+        (broken_off.path / "report.json").write_text(json.dumps({"fields_in_doubt": [9]}))
+        assert fields_in_doubt(broken_off) == [8, 9]
+        folder, stopped = again(broken_off.path, (2,))
+        assert stopped == ""
+        self.check(folder, 2)
+
+    def check(self, folder, *others):
+        assert [record.index for record in folder.attempts[-1 - len(others) :]] == [*others, 8]
+        assert astray(folder) == []
+        assert ended(folder) is not None
+        assert np.abs(true_offsets_um(folder)).max() < 15.0
+
+
+def again(path, indices, stuck_at=None):
+    """The folder after a rescan by a stage that is stuck at one of its moves; what it ended with, if not well."""
+    scan, stopped = painted_scan(0.25, seed=7), ""
+    xy = scan.microscope.xy if stuck_at is None else FaultyXY(
+        scan.microscope.xy, "stuck", When(call=stuck_at), scan.microscope.clock.spend
+    )  # fmt: skip
+    microscope, folder = watched(replace(scan.microscope, xy=xy)), FieldsFolder(path)
+    try:
+        rescan_fields(
+            microscope, scan.settings, scan.predictor, scan.plan, folder, indices, lambda *_: None, scan.truth
+        )  # fmt: skip
+    except ScanStoppedError as error:
+        stopped = str(error)
+    return FieldsFolder(path), stopped

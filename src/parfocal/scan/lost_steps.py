@@ -292,6 +292,16 @@ def suspects_of(folder: FieldsFolder) -> set[tuple[int, int]]:
     return {(int(index), int(attempt)) for note in folder.notes(NOTE) for index, attempt in note["suspects"]}
 
 
+def astray(folder: FieldsFolder) -> list[int]:
+    """Fields whose kept frame was taken after steps were lost, sorted: a stage that never found its place leaves them.
+
+    Raises:
+        FileError: if the journal cannot be read.
+    """
+    suspects = suspects_of(folder)
+    return sorted(record.index for record in folder.records if (record.index, record.attempt) in suspects)
+
+
 def without_suspects(folder: FieldsFolder, suspects: set[tuple[int, int]]) -> FieldsFolder:
     """The same folder without what was taken after steps were lost."""
     sound = [record for record in folder.attempts if (record.index, record.attempt) not in suspects]

@@ -13,7 +13,7 @@ from parfocal.errors import FileError, SettingsError
 from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
 from parfocal.scan.journal import Beat, journalled, no_beat
-from parfocal.scan.lost_steps import suspects_of, without_suspects
+from parfocal.scan.lost_steps import astray, suspects_of, without_suspects
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import OnField, ScanProgress
@@ -28,7 +28,7 @@ from parfocal.slide.fields.writer import FieldsWriter
 
 
 def fields_in_doubt(folder: FieldsFolder) -> list[int]:
-    """Fields that a scan ended with in doubt: unsure, failed, or on its report's list.
+    """Fields that a scan ended with in doubt: unsure, failed, on its report's list, or astray since.
 
     Raises:
         FileError: if the report is missing or is none.
@@ -37,7 +37,7 @@ def fields_in_doubt(folder: FieldsFolder) -> list[int]:
     if not isinstance(listed, list) or not all(isinstance(index, int) for index in listed):
         raise FileError(f"{folder.path / REPORT_FILE}: fields_in_doubt is not a list of numbers")
     unsettled = {record.index for record in folder.records if record.verdict in ("unsure", "failed")}
-    return sorted(unsettled | set(listed))
+    return sorted(unsettled.union(listed, astray(folder)))
 
 
 def read_report(folder: FieldsFolder) -> dict[str, Any]:
@@ -66,6 +66,9 @@ def rescan_fields(
     The foci that the scan measured are gone by. As in a resume, up to three fields are visited before, and by how much
     focus and pictures have moved is taken out; the slide must be the same, and lie as it did to within half a frame.
 
+    A stage that loses steps ends it. What was taken since does not lie where it says, and is taken again by a resume,
+    and by the next rescan, whatever fields that one is asked for.
+
     Args:
         microscope: the instrument.
         settings: how it focuses.
@@ -88,6 +91,7 @@ def rescan_fields(
     unknown = [index for index in indices if index not in visited]
     if unknown:
         raise SettingsError(f"field {unknown[0]} is none of the {len(visited)} that {folder.path} holds")
+    wanted = sorted({*indices, *astray(folder)})
     if not any(record.focus.get("focus_sd_um") is not None for record in folder.records):
         raise SettingsError(f"{folder.path}: no field's focus was measured, there is nothing to go by")
     eyes = eyes_of(microscope, predictor, plan.overlap + BORDER_SPARE)
@@ -108,9 +112,9 @@ def rescan_fields(
             run = ScanRun(shifted(microscope, where, settings.limits), settings, eyes, plan, truth, writer, beat)
             run.recall(folder)
         run.go_on_from(folder, where.sightings, where.images)
-        writer.note("taking again", fields=list(indices), **where.to_json())
-        with told_apart(lambda: f"after {done} of {len(indices)} fields", writer), lamp_lit(microscope.lamp):
-            take_all(run, run.again(indices), microscope, writer, count, switch, beat)
+        writer.note("taking again", fields=wanted, **where.to_json())
+        with told_apart(lambda: f"after {done} of {len(wanted)} fields", writer), lamp_lit(microscope.lamp):
+            take_all(run, run.again(wanted), microscope, writer, count, switch, beat)
             writer.note("taken again", fields=done)
             microscope.lamp.off()  # the disk may take its time
             writer.sync()

@@ -14,7 +14,7 @@ from parfocal.focus.field import eyes_of
 from parfocal.focus.predictor import Predictor
 from parfocal.focus.search import SweepResult
 from parfocal.scan.journal import Beat, journalled, no_beat
-from parfocal.scan.lost_steps import suspects_of, without_suspects
+from parfocal.scan.lost_steps import astray, suspects_of, without_suspects
 from parfocal.scan.pause import ScanSwitch
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import CHANGES_NOTE, OnField, ScanSummary, sweep_from_json
@@ -31,11 +31,15 @@ from parfocal.slide.fields.writer import FieldsWriter
 def ended(folder: FieldsFolder) -> ScanSummary | None:
     """What a scan that came to its end said about itself; None where fields may be missing.
 
+    Fields that a rescan took after the stage lost steps do not lie where they say: they are missing too.
+
     Raises:
         FileError: if the journal says that it ended, and not how.
     """
     notes = list(folder.notes("ended"))
     if not notes or len(folder.attempts) < notes[-1].get("attempts", 0):  # a line that was there is lost
+        return None
+    if astray(folder):
         return None
     try:
         return _since(ScanSummary.from_json(notes[-1]["summary"]), folder)
