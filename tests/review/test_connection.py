@@ -14,7 +14,7 @@ from parfocal.review.accounts.trail import now
 from parfocal.review.database.connection import Database, upgrade
 from parfocal.review.database.tables import AnnotationRow, Base, SheetRow, SlideRow, TrailEntry
 from parfocal.review.report_forms import load_form
-from parfocal.review.sheets.keeping import make_sheet
+from parfocal.review.sheets.keeping import attempt_of, make_sheet
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_a_database_from_before_studies_is_upgraded_and_keeps_slides_and_trail(e
     database.close()
 
 
-def test_a_database_from_before_whole_slides_is_upgraded_and_its_readings_show_fields_as_before(database_url):
-    engine = create_engine(database_url)
+def test_a_database_from_before_whole_slides_is_upgraded_and_its_readings_show_fields_as_before(empty_url):
+    engine = create_engine(empty_url)
     upgrade(engine, "0003")
     with engine.begin() as connection:
         connection.execute(
@@ -83,9 +83,10 @@ def test_a_database_from_before_whole_slides_is_upgraded_and_its_readings_show_f
             )
         )
     engine.dispose()
-    database = Database(database_url)
+    database = Database(empty_url)
     with database.reading() as session:
         sheet = session.get(SheetRow, "0123456789ab")
+        assert (sheet.attempts, sheet.content, attempt_of(sheet, 1)) == (None, None, None)
         assert (sheet.canvas, sheet.frames, sheet.field_area_mm2, sheet.phase) == (None, [4, 2], 0.5, "open")
     with database.writing() as session:
         session.add(make_sheet(session, "raj", load_form("gram"), "B", canvas={"width": 1}))

@@ -80,6 +80,8 @@ def trail_of(study, action):
 
 
 def test_a_study_leads_from_its_design_to_the_agreement(closed, figures):
+    shown = "Readers were shown the attempt of each drawn field that counted at the start, by its SHA-256."
+    assert (figures["remarks"][0], figures["changes"]) == (shown, [])
     assert figures["margin"] == 10
     assert figures["readers"]["raj"]["manual-100x"]["concurrences"] == 2
     assert figures["readers"]["raj"]["automated-40x"]["concurrences"] == 3
@@ -98,11 +100,11 @@ def test_the_readings_are_the_table_that_the_command_line_measures(closed, figur
     code, out, _ = parfocal("study", "agreement", tmp_path / "readings.csv", "--margin", "10", "--json")
     assert code == 0
     measured = json.loads(out)
-    elsewhere = {"discordances", "remarks"}  # rulings, and the wash-out, are known to the server alone
+    elsewhere = {"discordances", "remarks"}  # rulings, wash-out and frames are known to the server alone
     assert {key: figures[key] for key in measured if key not in elsewhere} == {
         key: value for key, value in measured.items() if key not in elsewhere
     }
-    assert len(set(figures["remarks"]) ^ set(measured["remarks"])) == 2
+    assert len(set(figures["remarks"]) ^ set(measured["remarks"])) == 3
     rows = list(csv.DictReader(io.StringIO(closed.lead.get(f"{closed.path}/agreement.csv").text)))
     assert [(row["reader"], row["modality"]) for row in rows] == [
         (name, how) for name in sorted(READERS) for how in MODALITIES
@@ -212,10 +214,10 @@ def test_a_field_that_cannot_be_shown_is_left_out_and_one_that_can_has_to_be_loo
     sheet_id = study.begin("raj")
     damaged, frame_of = study.sheet(sheet_id).frames[0], study_server.services.frames.frame
 
-    def frame(slide_id, field, **more):
+    def frame(slide_id, field, *more):
         if field == damaged:
             raise FileError("frame: damaged")
-        return frame_of(slide_id, field, **more)
+        return frame_of(slide_id, field, *more)
 
     monkeypatch.setattr(study_server.services.frames, "frame", frame)
     study.enter("raj", sheet_id, what="unshown", frame=1, status=422)
@@ -239,16 +241,44 @@ def test_a_study_starts_on_a_server_that_has_not_looked_for_slides_yet_while_one
     assert study.row.state == "running"
 
 
-def test_a_field_that_is_taken_again_is_the_new_one_for_everybody_at_once(tmp_path):
+def take_again(folder, field):
+    """On the command line, and the new frame is black."""
+    with FieldsWriter.reopen(FieldsFolder(folder)) as writer:
+        black = np.zeros((90, 120, 3), np.uint8)
+        writer.put(FieldRecord(field, field // 2, field % 2, field * 17.0, 0.0, 0.0, "focused", 2, attempt=2), black)
+
+
+def test_readers_are_shown_the_attempts_of_the_start_or_none(tmp_path):
+    """A field is taken again: a study that runs shows the old frame, all else the new. Then its file changes."""
     write_slides(tmp_path)
     server = Server(ServeSettings(str(tmp_path), f"sqlite:///{tmp_path / 'review.sqlite'}"))
-    (slide,) = (one.id for one in server.services.shelf.slides() if one.place == "doe-0-scan")
-    before = server.services.frames.frame(slide, 0)
-    with FieldsWriter.reopen(FieldsFolder(tmp_path / "doe-0-scan")) as writer:
-        black = np.zeros((90, 120, 3), np.uint8)
-        writer.put(FieldRecord(0, 0, 0, 0.0, 0.0, 0.0, "focused", 2, attempt=2), black)
+    study, sheet = Study(server, glass=""), None
+    while sheet is None or study.case(sheet.id) != (SLIDES[0], "automated-40x"):
+        if sheet is not None:
+            study.read("raj", sheet.id)
+        sheet = study.sheet(study.begin("raj"))
+    raj, field, folder = study.readers["raj"], sheet.frames[0], tmp_path / "doe-0-scan"
+
+    def as_raj(server):
+        browser = server.browser()
+        browser.cookies.update(raj.cookies)
+        return browser
+
+    path = f"/sheets/{sheet.id}/frames/0.jpg"
+    before, latest = raj.get(path).content, server.services.frames.frame(sheet.slide_id, field)
+    assert before == latest
+    assert "Not as at the start" not in study.lead.get(study.path).text
+    take_again(folder, field)
     for one in (server, server.restarted()):
-        assert one.services.frames.frame(slide, 0) != before
+        assert as_raj(one).get(path).content == before
+        assert one.services.frames.frame(sheet.slide_id, field) != before
+    changed = f"{SLIDES[0]} in automated-40x: 1 of 2 drawn fields taken again since the start"
+    assert changed in study.lead.get(study.path).text
+    (frame,) = (one.file for one in FieldsFolder(folder).attempts if (one.index, one.attempt) == (field, 1))
+    (folder / frame).write_bytes((folder / FieldsFolder(folder).records[-1].file).read_bytes())
+    answer = as_raj(server.restarted()).get(path)
+    assert answer.status_code == 404
+    assert "this picture is not what it was when the reading was laid out" in answer.text
 
 
 def test_codes_for_the_glass_are_printed_and_are_what_readers_are_told(study):
@@ -459,7 +489,8 @@ def test_a_study_that_was_broken_off_says_what_is_left_out_here_and_on_the_comma
     told = study.lead.get(f"{study.path}/agreement.json").json()["remarks"]
     left_out = f"{len(alone)} of {len(read)} readings have no glass reading by the same reader: they are left out."
     planned = len(SLIDES) * (len(MODALITIES) + 1) * len(READERS)
-    assert told[:2] == [f"The study was broken off: {len(read)} of {planned} readings were made.", left_out]
+    assert told[0] == f"The study was broken off: {len(read)} of {planned} readings were made."
+    assert told[2] == left_out
     (tmp_path / "readings.csv").write_text(study.lead.get(f"{study.path}/readings.csv").text, encoding="utf-8")
     assert parfocal("study", "agreement", tmp_path / "readings.csv")[0] == 2
     code, out, _ = parfocal("study", "agreement", tmp_path / "readings.csv", "--leave-out-unreferenced", "--json")

@@ -142,7 +142,7 @@ def test_pages_of_whole_slides_differ_in_the_code_alone_and_nothing_names_a_slid
     assert raj.get("/api/slides").json() == []
 
 
-def test_a_tile_that_cannot_be_read_does_not_say_in_which_file_it_lies(folder, tmp_path):
+def test_a_slide_that_changed_since_the_start_is_not_shown_its_lead_is_told_and_no_file_is_named(folder, tmp_path):
     for path in folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
     study = whole_study(Server(ServeSettings(str(tmp_path), f"sqlite:///{tmp_path / 'review.sqlite'}")), glass="")
@@ -152,7 +152,9 @@ def test_a_tile_that_cannot_be_read_does_not_say_in_which_file_it_lies(folder, t
         path.write_bytes(b"II*\0damaged")
     answer = study.readers["raj"].get(f"/sheets/{sheet_id}/tiles/9/0_0.jpg")
     assert answer.status_code == 404
-    assert answer.json() == {"detail": "this picture cannot be read: tell whoever leads the study"}
+    words = "is not what it was when the reading was laid out, and is not shown: tell whoever leads the study"
+    assert answer.json() == {"detail": f"this picture {words}"}
+    assert study.lead.get(study.path).text.count("the slide has changed since the start") == len(WHOLE)
 
 
 # Nobody else

@@ -199,6 +199,9 @@ class SheetRow(Base):
         reader: name of whose it is.
         form: `ReportForm` as JSON values.
         frames: numbers of the fields that are shown, in order.
+        attempts: [attempt, SHA-256 of its frame's file] of each of them, when the sheet was laid out: that one is shown
+            or none. None for whole slides, glass, and sheets of older versions.
+        content: `shelf.content.digest_of` the whole slide that is shown, at that time; None where it is not known.
         field_area_mm2: true area of one of them; None where that is not known here.
         um_per_px: of a frame as it is shown.
         canvas: `sheets.whole.Canvas` as JSON values, where the whole slide is shown as one field; None for single
@@ -223,6 +226,8 @@ class SheetRow(Base):
     reader: Mapped[str] = mapped_column(String(64))
     form: Mapped[dict[str, Any]]
     frames: Mapped[list[int]] = mapped_column(JSON)
+    attempts: Mapped[list[list[Any]] | None] = mapped_column(JSON(none_as_null=True))
+    content: Mapped[str | None] = mapped_column(String(64))
     field_area_mm2: Mapped[float | None]
     um_per_px: Mapped[float | None]
     canvas: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -6,7 +6,9 @@ carries no metadata. Its pixels, and the scale that belongs to them, may tell th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,13 +18,43 @@ from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.shelf import Shelf
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import RECORDS_FILE
-from parfocal.slide.fields.records import FieldsHeader, Frame
+from parfocal.slide.fields.records import FieldRecord, FieldsHeader, Frame
 from parfocal.slide.pyramid import encode_jpeg
 
 WIDTH, HEIGHT = 1600, 1200
 """Of every frame that a reader sees, in px."""
 QUALITY = 90
 SMALL_WIDTH, SMALL_HEIGHT = 320, 240
+
+
+class ChangedError(FileError):
+    """What was to be shown is not what it was when the reading was laid out."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Which frame of a field is meant.
+
+    Attributes:
+        number: of the attempt.
+        sha256: of its frame's file, as hex; empty in scans of older versions.
+    """
+
+    number: int
+    sha256: str
+
+    def is_of(self, record: FieldRecord) -> bool:
+        """Whether a record tells of it."""
+        return (record.attempt, record.sha256) == (self.number, self.sha256)
+
+    def to_json(self) -> list[Any]:
+        """As JSON values."""
+        return [self.number, self.sha256]
+
+
+def attempts_of(folder: FieldsFolder) -> dict[int, Attempt]:
+    """The attempt that counts now, by the field's number."""
+    return {record.index: Attempt(record.attempt, record.sha256) for record in folder.records}
 
 
 def cut(shape: tuple[int, int]) -> tuple[int, int]:
@@ -97,20 +129,39 @@ class FieldFrames:
             raise FileError(f"this slide's fields cannot be read: {error.strerror}") from error
         return seen.st_mtime_ns, seen.st_size
 
-    def frame(self, slide_id: str, field: int, *, small: bool = False) -> bytes:
+    def frame(self, slide_id: str, field: int, attempt: Attempt | None = None, *, small: bool = False) -> bytes:
         """One field as JPEG.
 
+        Args:
+            slide_id: whose.
+            field: its number.
+            attempt: which is meant, checked by its SHA-256; None for the one that counts now.
+            small: for an overview.
+
         Raises:
+            ChangedError: if that attempt is not there any more, or its file is not what it was.
             FileError: if it is not there, or damaged.
         """
-        key = (slide_id, *self._version(slide_id), field, small)
+        key = (slide_id, *self._version(slide_id), field, attempt, small)
         kept = self._kept.get(key)
         if kept is None:
             folder = self.folder(slide_id)
-            record = next((one for one in folder.records if one.index == field), None)
-            if record is None:
-                raise FileError("there is no such field")
+            record = _record(folder, field, attempt)
             size = (SMALL_WIDTH, SMALL_HEIGHT) if small else (WIDTH, HEIGHT)
             kept = encode_jpeg(uniform(folder.frame(record), *size), QUALITY)
             self._kept.put(key, kept)
         return kept
+
+
+def _record(folder: FieldsFolder, field: int, attempt: Attempt | None) -> FieldRecord:
+    if attempt is None:
+        record = next((one for one in folder.records if one.index == field), None)
+        if record is None:
+            raise FileError("there is no such field")
+        return record
+    record = next((one for one in folder.attempts if one.index == field and attempt.is_of(one)), None)
+    if record is None:
+        raise ChangedError(f"{folder.path}: attempt {attempt.number} of field {field} is not there any more")
+    if folder.damage(record) == "corrupt":
+        raise ChangedError(f"{folder.path}: {record.file}, field {field}, is not what it was: its SHA-256 is another")
+    return record

@@ -17,6 +17,7 @@ from parfocal.review.reading_state import ReadingState
 from parfocal.review.report import Report, check_history, report_from_json
 from parfocal.review.report_forms import ReportForm, parse_form
 from parfocal.review.sheets.entries import Contents, Entry, check_entry, contents_of
+from parfocal.review.sheets.frames import Attempt
 
 _MOST_ENTRIES = 20_000
 
@@ -29,6 +30,8 @@ def make_sheet(session: Session, reader: str, form: ReportForm, slide_name: str,
         "slide_id": None,
         "label": "",
         "frames": [],
+        "attempts": None,
+        "content": None,
         "field_area_mm2": None,
         "um_per_px": None,
         "canvas": None,
@@ -59,6 +62,11 @@ def locked_sheet(session: Session, sheet_id: str) -> SheetRow | None:
 def form_of(sheet: SheetRow) -> ReportForm:
     """What is asked."""
     return parse_form(sheet.form, "form")
+
+
+def attempt_of(sheet: SheetRow, number: int) -> Attempt | None:
+    """Which frame of its field, counted from 0, a sheet shows; None for the one that counts now: an older version's."""
+    return None if sheet.attempts is None else Attempt(*sheet.attempts[number])
 
 
 def state_of(sheet: SheetRow) -> ReadingState:
@@ -195,7 +203,7 @@ def amendment(session: Session, sheet: SheetRow, reader: str, reason: str) -> Sh
     latest.amend(reason)  # raises
     if under_way(session, number) is not None:
         raise InputError(f"report {number} is being amended already")
-    same = ("slide_id", "frames", "field_area_mm2", "um_per_px", "canvas")
+    same = ("slide_id", "frames", "attempts", "content", "field_area_mm2", "um_per_px", "canvas")
     values = {name: getattr(sheet, name) for name in same}
     made = make_sheet(session, reader, form_of(sheet), sheet.slide_name, amends=number, reason=reason, **values)
     keep_state(made, state_of(made).begin(trail.now()))

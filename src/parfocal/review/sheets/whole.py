@@ -15,7 +15,7 @@ import numpy as np
 
 from parfocal.errors import FileError
 from parfocal.review.grading import frame_area_mm2
-from parfocal.review.sheets.frames import QUALITY, readable_fields
+from parfocal.review.sheets.frames import QUALITY, ChangedError, readable_fields
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.opened import TILE_PX
 from parfocal.review.shelf.shelf import Shelf, version_of
@@ -76,6 +76,19 @@ class Canvas:
         return Canvas(**values)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A whole slide as a reading shows it.
+
+    Attributes:
+        canvas: on what.
+        content: what told it from others when the reading was laid out; None where that is not known.
+    """
+
+    canvas: Canvas
+    content: str | None
+
+
 def canvas_size(extents: Iterable[Extent]) -> tuple[int, int]:
     """(width, height) in px in which each of these slides has room, in whole tiles."""
     sizes = [(one.width, one.height) for one in extents]
@@ -91,12 +104,12 @@ class OnCanvas(Slide):
         canvas: that it was laid on.
 
     Raises:
-        FileError: if it is another slide by now.
+        ChangedError: if it is another slide by now.
     """
 
     def __init__(self, slide: Slide, canvas: Canvas) -> None:
         if slide.dimensions != (canvas.slide_width, canvas.slide_height):
-            raise FileError("the slide has changed since the study started")
+            raise ChangedError("the slide has changed since the study started")
         self.path = slide.path
         self.level_downsamples = slide.level_downsamples
         self.level_dimensions = tuple(
@@ -140,15 +153,26 @@ class WholeSlides:
         area = whole if shelved.folder is None else scanned_area_mm2(FieldsFolder(shelved.folder))
         return Extent(geometry.width, geometry.height, geometry.pixel_size_um, area)
 
-    def tile(self, slide_id: str, canvas: Canvas, level: int, column: int, row: int) -> bytes:
+    def content(self, slide_id: str) -> str | None:
+        """What tells its content from another's; None for a slide at a URL.
+
+        Raises:
+            FileError: if it is not there, or cannot be read.
+        """
+        return self._shelf.content(self._shelf.slide(slide_id))
+
+    def tile(self, slide_id: str, shown: Shown, level: int, column: int, row: int) -> bytes:
         """A Deep Zoom tile of a slide on its canvas, as JPEG.
 
         Raises:
             SettingsError: if there is no such tile.
-            FileError: if the slide is damaged there, or is another one by now.
+            ChangedError: if the slide is another one by now.
+            FileError: if the slide is damaged there.
         """
-        shelved = self._shelf.slide(slide_id)
+        shelved, canvas = self._shelf.slide(slide_id), shown.canvas
         version = version_of(shelved)
+        if shown.content is not None and shown.content != self._shelf.content(shelved):
+            raise ChangedError("the slide has changed since the study started")
         key = (slide_id, version, canvas, level, column, row)
         kept = self._kept.get(key)
         if kept is None:

@@ -18,6 +18,7 @@ from parfocal.review.accounts.trail import now
 from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import SlideRow
 from parfocal.review.shelf.cache import BytesCache
+from parfocal.review.shelf.content import digest_of
 from parfocal.review.shelf.opened import TILE_PX, OpenSlide, OpenSlides
 from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
 from parfocal.slide.fields.folder import FieldsFolder
@@ -101,6 +102,7 @@ class Shelf:
         self._lock = Lock()
         self._looked_s = -_LOOK_EVERY_S
         self._slides: dict[str, Shelved] = {}
+        self._contents: dict[str, tuple[str, str]] = {}  # version and digest by id
 
     def slides(self) -> list[Shelved]:
         """Every slide, by its place. Looked for again after a few seconds.
@@ -218,6 +220,21 @@ class Shelf:
                 kept = encode_jpeg(overview(opened.slide, _THUMBNAIL_PX))
             self._tiles.put(key, kept)
         return kept
+
+    def content(self, slide: Shelved) -> str | None:
+        """What tells a virtual slide's content from another's, as `digest_of`; None for one at a URL.
+
+        Raises:
+            FileError: if it is not there, or cannot be read.
+        """
+        if not isinstance(slide.source, Path):
+            return None
+        version = version_of(slide)
+        known = self._contents.get(slide.id)
+        if known is None or known[0] != version:
+            made = slide.source / _SLIDE_FILE
+            known = self._contents[slide.id] = (version, digest_of(made if made.is_file() else slide.source))
+        return known[1]
 
     def close(self) -> None:
         """Close every slide."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from parfocal.errors import FileError, SettingsError
-from parfocal.review.sheets.frames import FieldFrames, readable_fields
+from parfocal.review.sheets.frames import readable_fields
 from parfocal.review.sheets.whole import Extent, WholeSlides
 from parfocal.review.shelf.shelf import Shelf, Shelved
 from parfocal.slide.fields.folder import FieldsFolder
@@ -124,16 +124,3 @@ def extents_of(sources: Sources, wholes: WholeSlides) -> dict[str, Extent]:
             except FileError as error:
                 raise SettingsError(f"{slide} in {modality}: {error}") from error
     return extents
-
-
-def fields_of(sources: Sources, frames: FieldFrames) -> dict[tuple[str, str], Sequence[int]]:
-    """Numbers of the fields that may be drawn, by slide and modality.
-
-    Raises:
-        FileError: if a slide is not there any more.
-    """
-    return {
-        (slide, modality): readable_fields(frames.folder(shelved))
-        for slide, of_slide in sources.items()
-        for modality, shelved in of_slide.items()
-    }

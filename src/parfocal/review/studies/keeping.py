@@ -18,10 +18,10 @@ from parfocal.review.comparisons import checked_margin
 from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.reading_state import ReadingState, is_complete, next_reading
 from parfocal.review.report_forms import load_form
-from parfocal.review.sheets.frames import FieldFrames, area_mm2, um_per_px
+from parfocal.review.sheets.frames import Attempt, FieldFrames, area_mm2, attempts_of, readable_fields, um_per_px
 from parfocal.review.sheets.keeping import keep_state, make_sheet, state_of
 from parfocal.review.sheets.whole import Canvas, WholeSlides, canvas_size
-from parfocal.review.studies.catalogue import Sources, extents_of, fields_of
+from parfocal.review.studies.catalogue import Sources, extents_of
 from parfocal.review.study import StudyDesign, StudyPlan, plan_study
 
 _LONGEST_NAME = 100
@@ -125,10 +125,12 @@ class Slides:
     Attributes:
         fields: numbers of those that may be drawn, by slide and modality; empty where whole slides are shown.
         shown: how large what is shown is.
+        attempts: the frame that each field has now, by the id of the shelved slide and the field's number.
     """
 
     fields: Mapping[tuple[str, str], Sequence[int]]
     shown: Shown
+    attempts: Mapping[str, Mapping[int, Attempt]]
 
 
 def read_slides(study: StudyRow, frames: FieldFrames, wholes: WholeSlides) -> Slides:
@@ -139,8 +141,15 @@ def read_slides(study: StudyRow, frames: FieldFrames, wholes: WholeSlides) -> Sl
         SettingsError: if it is to be shown whole and does not say how large it is.
     """
     if design_of(study).fields_per_slide is None:
-        return Slides({}, _whole(study.sources, wholes))
-    return Slides(fields_of(study.sources, frames), _in_fields(study.sources, frames))
+        return Slides({}, _whole(study.sources, wholes), {})
+    fields: dict[tuple[str, str], Sequence[int]] = {}
+    shown, attempts = {}, {}
+    for slide, of_slide in study.sources.items():
+        for modality, shelved in of_slide.items():
+            folder = frames.folder(shelved)  # once: fields and their attempts are of one moment
+            fields[slide, modality], attempts[shelved] = readable_fields(folder), attempts_of(folder)
+            shown[shelved] = {"field_area_mm2": area_mm2(folder.header), "um_per_px": um_per_px(folder.header)}
+    return Slides(fields, shown, attempts)
 
 
 def start(session: Session, study: StudyRow, slides: Slides, by: str, address: str = "") -> None:
@@ -159,7 +168,7 @@ def start(session: Session, study: StudyRow, slides: Slides, by: str, address: s
     plan = plan_study(design, slides.fields)
     study.design, study.plan, study.fingerprint = design.to_json(), plan.to_json(), design.fingerprint
     study.state, study.started_at = "running", trail.now()
-    _lay_out(session, study, plan, slides.shown)
+    _lay_out(session, study, plan, slides)
     trail.note(session, by, "study started", study.id, address, fingerprint=design.fingerprint, seed=design.seed)
 
 
@@ -183,14 +192,6 @@ def _check_wash_out(session: Session, study: StudyRow, design: StudyDesign) -> N
                 raise InputError(f"{sheet.reader} is to read slide {slide} in the study {other.name} too: {days}")
 
 
-def _in_fields(sources: Sources, frames: FieldFrames) -> Shown:
-    shelved = [one for of_slide in sources.values() for one in of_slide.values()]
-    headers = {one: frames.folder(one).header for one in shelved}
-    return {
-        one: {"field_area_mm2": area_mm2(header), "um_per_px": um_per_px(header)} for one, header in headers.items()
-    }
-
-
 def _whole(sources: Sources, wholes: WholeSlides) -> Shown:
     """Each slide as one field, on canvases of one size."""
     extents = extents_of(sources, wholes)
@@ -201,16 +202,21 @@ def _whole(sources: Sources, wholes: WholeSlides) -> Shown:
             "field_area_mm2": extent.area_mm2,
             "um_per_px": extent.um_per_px,
             "canvas": Canvas(*size, extent.width, extent.height).to_json(),
+            "content": wholes.content(one),
         }
         for one, extent in extents.items()
     }
 
 
-def _lay_out(session: Session, study: StudyRow, plan: StudyPlan, shown: Shown) -> None:
+def _lay_out(session: Session, study: StudyRow, plan: StudyPlan, slides: Slides) -> None:
     form = load_form(plan.design.form)
     for one in plan.assignments:
         shelved = study.sources.get(one.case.slide, {}).get(one.case.modality) if one.case.label is None else None
-        columns = {"frames": list(one.case.fields), **({} if shelved is None else shown[shelved])}
+        columns: dict[str, Any] = {"frames": list(one.case.fields)}
+        if shelved is not None:
+            attempts = slides.attempts.get(shelved, {})
+            columns["attempts"] = [attempts[field].to_json() for field in one.case.fields] or None
+            columns |= slides.shown[shelved]
         make_sheet(
             session,
             one.reader,

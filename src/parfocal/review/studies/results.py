@@ -24,6 +24,7 @@ from parfocal.review.readings import COLUMNS, GRADES, NON_INTERPRETABLE, REPEAT_
 from parfocal.review.report import check_history, report_from_json
 from parfocal.review.sheets.keeping import state_of
 from parfocal.review.studies.keeping import design_of, plan_of, sheets_of
+from parfocal.review.studies.shown import shown_words
 
 
 class Ruling(StrEnum):
@@ -99,6 +100,7 @@ def agreement_of(session: Session, study: StudyRow, resamples: int = RESAMPLES) 
     readings, planned = readings_of(session, study), len(plan_of(study).assignments)
     was_broken_off = len(readings) < planned
     notes = (f"The study was broken off: {len(readings)} of {planned} readings were made.",) if was_broken_off else ()
+    notes = (*notes, *shown_words(session, sheets_of(session, study)))
     margin = study.margin_percent
     return measure_agreement(
         readings,

@@ -19,11 +19,12 @@ from parfocal.review.database.tables import RulingRow, SheetRow, StudyRow
 from parfocal.review.forest_plot import draw_forest
 from parfocal.review.sheets.entries import Mark
 from parfocal.review.sheets.frames import readable_fields
-from parfocal.review.sheets.keeping import contents, form_of
+from parfocal.review.sheets.keeping import attempt_of, contents, form_of
 from parfocal.review.sheets.whole import Canvas
 from parfocal.review.studies import results
-from parfocal.review.studies.keeping import design_of
+from parfocal.review.studies.keeping import design_of, sheets_of
 from parfocal.review.studies.results import RULING_WORDS, Discordance, Ruling
+from parfocal.review.studies.shown import changes
 from parfocal.review.web.guards import Leading, meant
 from parfocal.review.web.pages import render
 from parfocal.review.web.services import Services, WithServices
@@ -43,8 +44,9 @@ def agreement_page(request: Request, study_id: StudyId, visitor: Leading, servic
         study = found(session.get(StudyRow, study_id))
         report = services.agreements.of(session, study)
         discordances = results.discordances_of(session, study, report)
+        changed = _changed(services, session, study)
     figures = report.to_json()
-    values = {"tables": tables(figures), "remarks": figures["remarks"], "ruled": results.ruled(discordances)}
+    remarks = [*figures["remarks"], *changed]
     return render(
         request,
         "agreement.html",
@@ -53,7 +55,9 @@ def agreement_page(request: Request, study_id: StudyId, visitor: Leading, servic
         design=design_of(study),
         discordances=[one.words for one in discordances],
         ruling_words=RULING_WORDS,
-        **values,
+        remarks=remarks,
+        tables=tables(figures),
+        ruled=results.ruled(discordances),
     )
 
 
@@ -62,7 +66,12 @@ def _figures(services: WithServices, study_id: str, resamples: int) -> dict[str,
         study = found(session.get(StudyRow, study_id))
         report = services.agreements.of(session, study, resamples)
         rulings = [one.words for one in results.discordances_of(session, study, report)]
-    return {**report.to_json(), "study": study.name, "fingerprint": study.fingerprint, "discordances": rulings}
+        told = {"study": study.name, "fingerprint": study.fingerprint, "changes": _changed(services, session, study)}
+    return {**report.to_json(), **told, "discordances": rulings}
+
+
+def _changed(services: Services, session: Session, study: StudyRow) -> list[str]:
+    return changes(study, sheets_of(session, study), services.frames, services.wholes)
 
 
 @router.get("/studies/{study_id}/agreement.{kind}")
@@ -189,7 +198,8 @@ def scanned_field(
         study, sheet = found(session.get(StudyRow, study_id)), session.get(SheetRow, sheet_id)
     if sheet is None or sheet.study_id != study_id or sheet.slide_id is None or study.state != "closed":
         raise HTTPException(404, "there is no such field")
-    encoded = services.frames.frame(sheet.slide_id, field, small=small)
+    attempt = attempt_of(sheet, sheet.frames.index(field)) if field in sheet.frames else None
+    encoded = services.frames.frame(sheet.slide_id, field, attempt, small=small)
     return Response(encoded, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
 

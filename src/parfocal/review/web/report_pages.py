@@ -20,7 +20,7 @@ from parfocal.review.report import Report
 from parfocal.review.report_forms import form_names, load_form
 from parfocal.review.report_pdf import pdf_bytes
 from parfocal.review.sheets import keeping
-from parfocal.review.sheets.frames import area_mm2, readable_fields, um_per_px
+from parfocal.review.sheets.frames import area_mm2, attempts_of, readable_fields, um_per_px
 from parfocal.review.study import FIELDS_PER_SLIDE, draw_fields
 from parfocal.review.web.blinding import NOT_WITHHELD, check_unblinded, is_blinded
 from parfocal.review.web.guards import Browsing, meant
@@ -113,7 +113,9 @@ def _drawn(services: Services, slide_id: str, number: int) -> dict[str, Any]:
     folder = services.frames.folder(slide_id)
     frames = draw_fields(readable_fields(folder), number, "report", seed=secrets.randbelow(2**48))
     area, scale = area_mm2(folder.header), um_per_px(folder.header)
-    return {"frames": list(frames), "field_area_mm2": area, "um_per_px": scale}
+    attempts = attempts_of(folder)
+    shown = {"frames": list(frames), "attempts": [attempts[field].to_json() for field in frames]}
+    return {**shown, "field_area_mm2": area, "um_per_px": scale}
 
 
 @router.get("/reports/{number}")

@@ -149,7 +149,7 @@ def _check_unshown(sheet_id: str, frame: int, visitor: Visitor, services: Servic
     if row.canvas or row.slide_id is None or frame >= len(row.frames):
         raise InputError("there is no such field")
     try:
-        services.frames.frame(row.slide_id, row.frames[frame])
+        services.frames.frame(row.slide_id, row.frames[frame], keeping.attempt_of(row, frame))
     except FileError:
         return
     raise InputError(f"field {frame + 1} can be shown")

@@ -14,7 +14,8 @@ from parfocal.review.accounts.roles import Right
 from parfocal.review.database.tables import SheetRow, StudyRow
 from parfocal.review.reading_state import ReadingState
 from parfocal.review.sheets import keeping
-from parfocal.review.sheets.whole import Canvas
+from parfocal.review.sheets.frames import ChangedError
+from parfocal.review.sheets.whole import Canvas, Shown
 from parfocal.review.web.guards import Browsing, meant
 from parfocal.review.web.pages import render
 from parfocal.review.web.refusals import Refused, foreign
@@ -50,7 +51,7 @@ def frame(sheet_id: SheetId, number: int, visitor: Browsing, services: WithServi
     row, slide_id = _shown(sheet_id, visitor, services)
     if row.canvas or not 0 <= number < len(row.frames):
         raise HTTPException(404, "there is no such field")
-    return _picture(lambda: services.frames.frame(slide_id, row.frames[number]))
+    return _picture(lambda: services.frames.frame(slide_id, row.frames[number], keeping.attempt_of(row, number)))
 
 
 @router.get("/sheets/{sheet_id}/tiles/{level}/{column}_{row}.jpg")
@@ -61,8 +62,8 @@ def tile(
     sheet, slide_id = _shown(sheet_id, visitor, services)
     if not sheet.canvas:
         raise HTTPException(404, "there is no such tile")
-    canvas = Canvas.from_json(sheet.canvas)
-    return _picture(lambda: services.wholes.tile(slide_id, canvas, level, column, row))
+    shown = Shown(Canvas.from_json(sheet.canvas), sheet.content)
+    return _picture(lambda: services.wholes.tile(slide_id, shown, level, column, row))
 
 
 def _shown(sheet_id: str, visitor: Visitor, services: Services) -> tuple[SheetRow, str]:
@@ -86,6 +87,9 @@ def _picture(make: Callable[[], bytes]) -> Response:
         return Response(make(), media_type="image/jpeg")
     except SettingsError as error:
         raise HTTPException(404, "there is no such picture") from error
+    except ChangedError as error:
+        why = "this picture is not what it was when the reading was laid out, and is not shown"
+        raise HTTPException(404, f"{why}: tell whoever leads the study") from error
     except FileError as error:
         raise HTTPException(404, "this picture cannot be read: tell whoever leads the study") from error
 

@@ -19,7 +19,7 @@ from parfocal.review.accounts.roles import Right, Role
 from parfocal.review.database.tables import StudyRow
 from parfocal.review.reading_state import free_from
 from parfocal.review.report_forms import form_names, load_form
-from parfocal.review.studies import keeping
+from parfocal.review.studies import keeping, shown
 from parfocal.review.studies.catalogue import candidates, check_shown, missing_from, modalities_of, sources_of
 from parfocal.review.study import FIELDS_PER_SLIDE, WASH_OUT_DAYS, StudyDesign
 from parfocal.review.web.guards import MOST_FIELDS, Browsing, Leading, meant
@@ -230,6 +230,7 @@ def _page(
         "progress": progress,
         "complete": bool(sheets) and all(sheet.phase == "submitted" for sheet in sheets),
         "possible": [name for name in _possible_readers(services) if name not in design.readers],
+        "changes": shown.changes(study, sheets, services.frames, services.wholes),
         "problem": problem,
     }
     return render(request, "study.html", visitor, status=status, **values)

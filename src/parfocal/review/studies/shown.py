@@ -1,0 +1,67 @@
+"""Whether readers of a study are shown what there was when it started, and what has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy.orm import Session
+
+from parfocal.errors import FileError
+from parfocal.review.database.tables import SheetRow, StudyRow
+from parfocal.review.sheets.frames import Attempt, FieldFrames
+from parfocal.review.sheets.keeping import contents
+from parfocal.review.sheets.whole import WholeSlides
+from parfocal.slide.fields.folder import FieldsFolder
+
+Sheets = Sequence[SheetRow]
+
+
+def shown_words(session: Session, sheets: Sheets) -> tuple[str, ...]:
+    """What the readings that were made were shown, for whoever reads the figures; nothing where all are on glass."""
+    made = [sheet for sheet in sheets if sheet.slide_id is not None and sheet.submitted_at is not None]
+    if not made:
+        return ()
+    if any(sheet.attempts is None and sheet.content is None for sheet in made):
+        return ("Which frame of each field, and which content of each slide, readers were shown was not recorded.",)
+    if any(sheet.canvas for sheet in made):
+        return ("Whole slides were shown only while they were what they were at the start, by length and samples.",)
+    left = sum(len(told.unshown - told.looked) for told in (contents(session, sheet.id) for sheet in made))
+    of = sum(len(sheet.frames) for sheet in made)
+    without = f" {left} of {of} fields were damaged or changed, and left out." if left else ""
+    return (f"Readers were shown the attempt of each drawn field that counted at the start, by its SHA-256.{without}",)
+
+
+def changes(study: StudyRow, sheets: Iterable[SheetRow], frames: FieldFrames, wholes: WholeSlides) -> list[str]:
+    """What is not as it was when the study started, for its lead. Frames' files are not read for it."""
+    names = {one: f"{slide} in {how}" for slide, kinds in study.sources.items() for how, one in kinds.items()}
+    first = {sheet.slide_id: sheet for sheet in sheets if sheet.slide_id is not None}
+    found = []
+    for slide_id, sheet in first.items():
+        try:
+            told = _of_whole(wholes, slide_id, sheet) if sheet.canvas else _of_fields(frames.folder(slide_id), sheet)
+        except FileError:
+            told = ["cannot be read any more"]
+        found += [f"{names.get(slide_id, slide_id)}: {words}" for words in told]
+    return sorted(found)
+
+
+def _of_whole(wholes: WholeSlides, slide_id: str, sheet: SheetRow) -> list[str]:
+    if sheet.content in (None, wholes.content(slide_id)):
+        return []
+    return ["the slide has changed since the start, as if it was stitched again: readers are not shown it"]
+
+
+def _of_fields(folder: FieldsFolder, sheet: SheetRow) -> list[str]:
+    if sheet.attempts is None:
+        return []
+    latest = {record.index: record for record in folder.records}
+    kept = [(record.index, Attempt(record.attempt, record.sha256)) for record in folder.attempts]
+    pinned = [(field, Attempt(*told)) for field, told in zip(sheet.frames, sheet.attempts, strict=True)]
+    gone = sum(one not in kept for one in pinned)
+    again = sum(field in latest and not attempt.is_of(latest[field]) for field, attempt in pinned) - gone
+    of = f"of {len(pinned)} drawn fields"
+    told = {
+        f"{again} {of} taken again since the start: readers are shown those of the start": again,
+        f"{gone} {of} not in the folder any more as at the start: readers are not shown them": gone,
+    }
+    return [words for words, count in told.items() if count > 0]
