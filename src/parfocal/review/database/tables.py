@@ -116,7 +116,8 @@ class SlideRow(Base):
 
     Attributes:
         id: in addresses.
-        place: where it lies, relative to what is served.
+        place: where it lies, relative to what is served; "/" and its id where another one took its place.
+        identity: of `shelf.identity`; None until it is seen, and for slides at a URL.
         added_at: when it was first found.
     """
 
@@ -124,6 +125,7 @@ class SlideRow(Base):
 
     id: Mapped[str] = mapped_column(String(12), primary_key=True)
     place: Mapped[str] = mapped_column(String(500), unique=True)
+    identity: Mapped[str | None] = mapped_column(String(64))
     added_at: Mapped[datetime.datetime]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections import Counter
 from contextlib import AbstractContextManager
@@ -14,11 +13,11 @@ from threading import Lock
 from sqlalchemy import select
 
 from parfocal.errors import FileError
-from parfocal.review.accounts.trail import now
 from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import SlideRow
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.content import digest_of
+from parfocal.review.shelf.identity import identity_of, is_settled, settle
 from parfocal.review.shelf.opened import TILE_PX, OpenSlide, OpenSlides
 from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
 from parfocal.slide.fields.folder import FieldsFolder
@@ -102,6 +101,7 @@ class Shelf:
         self._lock = Lock()
         self._looked_s = -_LOOK_EVERY_S
         self._slides: dict[str, Shelved] = {}
+        self._identities: dict[Path, tuple[tuple[int, int, int], str]] = {}
         self._contents: dict[str, tuple[str, str]] = {}  # version and digest by id
 
     def slides(self) -> list[Shelved]:
@@ -134,18 +134,30 @@ class Shelf:
         return found
 
     def _look(self) -> list[Shelved]:
-        places = self.places.find()
+        sources = {place: self.places.source(place) for place in self.places.find()}
+        found = {place: self._identity(source) for place, source in sources.items()}
         with self._database.reading() as session:
-            known = {row.place: row.id for row in session.scalars(select(SlideRow))}
-        new = [place for place in places if place not in known]
-        if new:
+            rows = list(session.scalars(select(SlideRow)))
+        ids = {row.place: row.id for row in rows}
+        if not is_settled(rows, found):
             with self._database.writing() as session:
-                known = {row.place: row.id for row in session.scalars(select(SlideRow))}  # another server may be here
-                for place in new:
-                    if place not in known:
-                        known[place] = secrets.token_hex(6)
-                        session.add(SlideRow(id=known[place], place=place, added_at=now()))
-        return [Shelved(known[place], place, self.places.source(place)) for place in places]
+                ids = settle(session, found)  # reads them again: another server may be here
+        return [Shelved(ids[place], place, source) for place, source in sources.items()]
+
+    def _identity(self, source: Path | str) -> str:
+        """What a slide is, worked out when its file is new or another one; empty for one at a URL."""
+        if not isinstance(source, Path):
+            return ""
+        header = source / HEADER_FILE
+        try:
+            seen = (header if header.is_file() else source).stat()
+        except OSError:
+            return ""
+        version = (seen.st_mtime_ns, seen.st_size, seen.st_ino)
+        known = self._identities.get(source)
+        if known is None or known[0] != version:
+            known = self._identities[source] = (version, identity_of(source))
+        return known[1]
 
     def geometry(self, slide: Shelved) -> Geometry:
         """Size, scale and version of a slide.

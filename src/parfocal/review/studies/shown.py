@@ -40,7 +40,7 @@ def changes(study: StudyRow, sheets: Iterable[SheetRow], frames: FieldFrames, wh
         try:
             told = _of_whole(wholes, slide_id, sheet) if sheet.canvas else _of_fields(frames.folder(slide_id), sheet)
         except FileError:
-            told = ["cannot be read any more"]
+            told = ["cannot be read: the slide was taken away, is damaged, or another one lies in its place"]
         found += [f"{names.get(slide_id, slide_id)}: {words}" for words in told]
     return sorted(found)
 

@@ -1,0 +1,130 @@
+"""A slide is known by what it holds: it keeps its id when it is moved, and hands it to no other one."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from reviewing import write_scan
+from sqlalchemy import create_engine, select, text
+
+from parfocal.review.accounts.trail import now
+from parfocal.review.database.connection import Database, upgrade
+from parfocal.review.database.tables import AnnotationRow, SlideRow
+from parfocal.review.shelf.places import LocalPlaces
+from parfocal.review.shelf.shelf import Shelf
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Two scans, and two slides of another maker that differ in one pixel."""
+    folder = tmp_path_factory.mktemp("scans")
+    for name in ("scan-a", "scan-b"):
+        write_scan(folder / name, name)
+    for value, name in enumerate(("other-a.tif", "other-b.tif")):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[9, 9] = value
+        tifffile.imwrite(folder / name, pixels, metadata=None)
+    return folder
+
+
+@pytest.fixture
+def folder(scans, tmp_path):
+    shutil.copytree(scans, tmp_path / "slides")
+    return tmp_path / "slides"
+
+
+@pytest.fixture
+def database(sqlite_url):
+    opened = Database(sqlite_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ids(database, folder):
+    """Ids by place, as a server finds them that was started just now."""
+    return lambda path=folder: {one.place: one.id for one in Shelf(LocalPlaces(path), database, 0).slides()}
+
+
+def draw_on(database, slide_id):
+    values = {"author": "raj", "geometry": {}, "label": "", "created_at": now(), "changed_at": now()}
+    with database.writing() as session:
+        session.add(AnnotationRow(id=slide_id, slide_id=slide_id, **values))
+
+
+def test_slides_that_are_moved_and_renamed_keep_their_ids(folder, ids):
+    before = ids()
+    assert len(set(before.values())) == 4
+    (folder / "january").mkdir()
+    for name in ("scan-a", "other-b.tif"):
+        (folder / name).rename(folder / "january" / f"new-{name}")
+    after = ids()
+    assert after["january/new-scan-a"] == before["scan-a"]
+    assert after["january/new-other-b.tif"] == before["other-b.tif"]
+    assert set(after.values()) == set(before.values())
+
+
+def test_two_that_exchange_their_names_keep_their_ids(folder, ids):
+    before = ids()
+    for old, new in (("scan-a", "aside"), ("scan-b", "scan-a"), ("aside", "scan-b")):
+        (folder / old).rename(folder / new)
+    after = ids()
+    assert (after["scan-a"], after["scan-b"]) == (before["scan-b"], before["scan-a"])
+
+
+def test_a_server_of_another_folder_knows_them_and_so_does_the_first_one_afterwards(folder, ids):
+    """A slide of the same name lies in both."""
+    (folder / "inner").mkdir()
+    (folder / "scan-b").rename(folder / "inner" / "scan-a")
+    before = ids()
+    assert ids(folder / "inner") == {"scan-a": before["inner/scan-a"]}
+    assert ids() == before
+
+
+def test_another_slide_in_the_place_of_one_that_was_drawn_on_is_new_and_the_first_one_is_known_when_it_is_back(
+    folder, database, ids, tmp_path
+):
+    before = ids()
+    for name in ("scan-a", "other-a.tif"):
+        draw_on(database, before[name])
+        (folder / name).rename(tmp_path / name)
+        (folder / name.replace("-a", "-b")).rename(folder / name)
+    between = ids()
+    assert between == {"scan-a": before["scan-b"], "other-a.tif": before["other-b.tif"]}
+    shutil.rmtree(folder / "scan-a")
+    write_scan(folder / "scan-a", "a third")
+    assert ids()["scan-a"] == before["scan-b"]  # of which nobody said anything
+    draw_on(database, before["scan-b"])
+    shutil.rmtree(folder / "scan-a")
+    write_scan(folder / "scan-a", "a fourth")
+    assert ids()["scan-a"] not in before.values()
+    (tmp_path / "scan-a").rename(folder / "back")
+    assert ids()["back"] == before["scan-a"]
+
+
+def test_a_copy_is_another_slide_and_a_scan_that_goes_on_stays_the_same(folder, ids):
+    before = ids()
+    shutil.copytree(folder / "scan-a", folder / "a-copy")
+    with (folder / "scan-a" / "fields.jsonl").open("rb+") as records:
+        records.seek(0, 2)
+        records.write(records.read())
+    after = ids()
+    assert {place: one for place, one in after.items() if place != "a-copy"} == before
+    assert after["a-copy"] not in before.values()
+
+
+def test_slides_of_an_older_database_keep_their_ids_and_are_known_by_content_from_then_on(folder, tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(engine, "0005")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO slides VALUES ('0123456789ab', 'scan-a', '2026-01-02 03:04:05')"))
+    engine.dispose()
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    first = {one.place: one.id for one in Shelf(LocalPlaces(folder), database, 0).slides()}
+    assert first["scan-a"] == "0123456789ab"
+    (folder / "scan-a").rename(folder / "moved")
+    assert {one.place: one.id for one in Shelf(LocalPlaces(folder), database, 0).slides()}["moved"] == "0123456789ab"
+    with database.reading() as session:
+        assert None not in list(session.scalars(select(SlideRow.identity)))
+    database.close()
