@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import cv2
 import fsspec
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from reviewing import PIXEL_UM, SECRET_NAME
 
+from parfocal.errors import FileError
 from parfocal.review.accounts.roles import Role
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.opened import OpenSlides
@@ -304,3 +307,39 @@ def test_a_slide_is_closed_only_when_nobody_reads_it(slides, tmp_path):
             pass
         assert first.zoom.tile(8, 0, 0).shape == (108, 144, 3)  # still open
     assert first.slide._tiff.filehandle.closed
+
+
+def test_a_slide_that_opens_slowly_holds_up_nobody_but_who_wants_the_same_and_is_opened_once(slides, monkeypatch):
+    """The slow one is open only when another one was, so it would not be if it stood in the way."""
+    path, is_opening, other_is_open, asked = slides / SECRET_NAME / "slide.ome.tif", Event(), Event(), []
+    open_slide = Slide.open
+
+    def slow(source):
+        asked.append(source)
+        if source == "slow":
+            is_opening.set()
+            assert other_is_open.wait(timeout=20)
+        return open_slide(path)
+
+    monkeypatch.setattr(Slide, "open", slow)
+    held = OpenSlides()
+
+    def width(source):
+        with held.reading(source, "1") as opened:
+            return opened.slide.dimensions[0]
+
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(width, "slow") for _ in range(2)]
+        assert is_opening.wait(timeout=20)
+        quick = width("quick")
+        other_is_open.set()
+        assert {one.result(timeout=20) for one in waiting} == {quick}
+    assert sorted(asked) == ["quick", "slow"]
+    held.close()
+
+
+def test_a_slide_that_could_not_be_opened_is_tried_again(tmp_path):
+    held = OpenSlides()
+    for _ in range(2):
+        with pytest.raises(FileError), held.reading(tmp_path / "none.tif", "1"):
+            pass

@@ -41,7 +41,8 @@ class OpenSlides:
     def __init__(self, most: int = 16) -> None:
         self._most = most
         self._held: OrderedDict[tuple[str, str], OpenSlide] = OrderedDict()
-        self._lock = Lock()
+        self._opening: dict[tuple[str, str], Lock] = {}
+        self._lock = Lock()  # never held while a slide is opened: a slow one must not hold up the others
 
     @contextmanager
     def reading(self, source: Path | str, version: str) -> Iterator[OpenSlide]:
@@ -62,15 +63,30 @@ class OpenSlides:
 
     def _take(self, key: tuple[str, str], source: Path | str) -> OpenSlide:
         with self._lock:
-            opened = self._held.get(key)
-            if opened is None:
-                slide = Slide.open(source)  # under the lock: two that open the same one would open it twice
+            if key in self._held:
+                return self._lend(key)
+            opening = self._opening.setdefault(key, Lock())
+        with opening:  # whoever wants the same one waits, or would open it twice
+            with self._lock:
+                if key in self._held:
+                    return self._lend(key)
+            try:
+                slide = Slide.open(source)
                 opened = OpenSlide(slide, DeepZoom(slide, TILE_PX))
-                self._held[key] = opened
-            self._held.move_to_end(key)
-            opened.readers += 1
-            self._forget_oldest()
-            return opened
+                with self._lock:
+                    if self._held.setdefault(key, opened) is not opened:
+                        slide.close()  # who came after one that failed has opened it meanwhile
+                    return self._lend(key)
+            finally:
+                with self._lock:
+                    self._opening.pop(key, None)
+
+    def _lend(self, key: tuple[str, str]) -> OpenSlide:
+        self._held.move_to_end(key)
+        opened = self._held[key]
+        opened.readers += 1
+        self._forget_oldest()
+        return opened
 
     def _give_back(self, opened: OpenSlide) -> None:
         with self._lock:
