@@ -94,7 +94,7 @@ def scanned(parfocal, use_predictor, small_toml, tmp_path):
     return result, folder, opened[0]
 
 
-def test_a_scan_says_what_came_of_it_and_where_it_lies(scanned):
+def test_a_scan_says_what_came_of_it_and_where_it_lies(parfocal, scanned):
     (code, out, err), folder, instrument = scanned
     assert (code, err) == (0, "")
     assert "4 fields, 0 empty, 0 in doubt, 0 taken again" in out
@@ -103,6 +103,12 @@ def test_a_scan_says_what_came_of_it_and_where_it_lies(scanned):
         assert str(folder / name) in out
         assert (folder / name).is_file()
     assert not instrument.microscope.lamp.is_on
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert report["drift"].keys() >= {"light_change", "focus_um_per_min", "warnings"}
+    report["drift"] = {"light_change": -0.2, "focus_um_per_min": 0.9, "warnings": ["the light changed by -20.0%"]}
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    out = parfocal("scan", "--resume", folder)[1]
+    assert "drift: light -20.0% from first field to last, focus +0.90 µm a minute\nwarning: the light changed by" in out
 
 
 def test_json_prints_the_report_and_nothing_else(parfocal, use_predictor, small_toml, tmp_path):

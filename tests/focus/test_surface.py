@@ -248,17 +248,31 @@ class TestDrift:
             z_um = plane_um(x_um, y_um) + um_per_minute * time_s / 60
             if index % 5 == 0:
                 surface.add(x_um, y_um, z_um + rng.normal(0.0, 0.2), 0.2, time_s=time_s)
-        return surface.expect(x_um, y_um, time_s), z_um, surface.expect(0.0, 0.0, time_s)
+        return surface.expect(x_um, y_um, time_s), z_um, surface.expect(0.0, 0.0, time_s), surface.drift()
 
     @pytest.mark.parametrize("um_per_minute", [-1.0, 0.0, 1.0])
     def test_a_steady_one_is_followed(self, um_per_minute):
-        expected, z_um, _ = self.drifting(um_per_minute)
+        expected, z_um, _, _ = self.drifting(um_per_minute)
         assert expected.z_um == pytest.approx(z_um, abs=3 * expected.sd_um)
         assert expected.sd_um < 0.2
 
     def test_old_fields_are_told_what_it_came_to_since(self):
-        _, _, first = self.drifting(1.0)
+        _, _, first, _ = self.drifting(1.0)
         assert first.z_um == pytest.approx(plane_um(0.0, 0.0) + 10.0, abs=3 * first.sd_um)
+
+    @pytest.mark.parametrize("um_per_minute", [-3.0, 0.0, 1.0])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_its_rate_is_told_with_its_deviation(self, um_per_minute, seed):
+        *_, drift = self.drifting(um_per_minute, seed)
+        assert drift.um_per_min == pytest.approx(um_per_minute, abs=3 * drift.sd_um_per_min)
+        assert 0.1 < drift.sd_um_per_min < 0.25
+
+    @pytest.mark.parametrize("rows", [1, 20])
+    def test_nothing_is_told_by_few_fields_or_in_a_short_time(self, rows):
+        surface = FocusSurface(10.0, STEP_UM)
+        for index, (x_um, y_um) in enumerate(serpentine(rows)):
+            surface.add(x_um, y_um, plane_um(x_um, y_um), 0.3, time_s=index * (60.0 if rows == 1 else 0.1))
+        assert surface.drift() is None
 
 
 class TestItsPoints:

@@ -17,6 +17,7 @@ from parfocal.scan.report import (
     write_report,
 )
 from parfocal.slide.fields.records import FieldRecord
+from parfocal.slide.light.fading import UNKNOWN_FADING
 
 DOF_UM = 1.2
 
@@ -85,8 +86,8 @@ def test_a_field_that_is_taken_again_twice_counts_once():
     fields = SimpleNamespace(
         attempts=attempts, records=[attempts[0], *attempts[4:]], header=SimpleNamespace(depth_of_field_um=DOF_UM)
     )
-    run = SimpleNamespace(rescanned=(1, 2), in_doubt=(), judgements={}, new_images=6)
-    stitched = SimpleNamespace(seams=2, accepted=2, rms_error_px=None, max_error_px=None)
+    run = SimpleNamespace(rescanned=(1, 2), in_doubt=(), judgements={}, new_images=6, focus_drift=None)
+    stitched = SimpleNamespace(seams=2, accepted=2, rms_error_px=None, max_error_px=None, fading=UNKNOWN_FADING)
     report = {"rescanned": 1, "images_total": 15, "modelled_time_s": 9.0, "wall_time_s": 1.0, "out_of_focus": {}}
     amended = amend_report(report, fields, run, stitched, [], 3.0, 1.0)
     assert (amended["rescanned"], amended["attempts"], amended["images_total"]) == (2, 6, 21)

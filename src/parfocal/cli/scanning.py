@@ -237,9 +237,20 @@ def _show_report(report: dict[str, Any], out: Path) -> None:
     if stitching["rms_error_px"] is not None:
         accepted = f"{stitching['accepted']} of {stitching['seams']} seams"
         lines.append(f"stitched by {accepted}, error {stitching['rms_error_px']:.2f} px rms against the true positions")
-    click.echo("\n".join(lines))
+    click.echo("\n".join(lines + _drift_lines(report.get("drift", {}))))
     click.echo(f"\nSlide:    {out / report['slide']}   (opens in QuPath)")
     click.echo(f"Overview: {out / 'overview.jpg'}\nFocus:    {out / 'focus.png'}\nReport:   {out / 'report.json'}")
+
+
+def _drift_lines(drift: dict[str, Any]) -> list[str]:
+    """What is known of it, and its warnings; nothing of reports of older versions."""
+    told = []
+    if drift.get("light_change") is not None:
+        told.append(f"light {drift['light_change']:+.1%} from first field to last")
+    if drift.get("focus_um_per_min") is not None:
+        told.append(f"focus {drift['focus_um_per_min']:+.2f} µm a minute")
+    lines = [f"drift: {', '.join(told)}"] if told else []
+    return lines + [f"warning: {warning}" for warning in drift.get("warnings", [])]
 
 
 @click.command()

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 _NEIGHBOURS, _LATEST = 32, 8
 _DRIFT_SD_UM_PER_MIN = 0.5
+_FEWEST_TO_TELL_DRIFT, _MOST_TO_TELL_DRIFT = 8, 160
+_TELLS_DRIFT, _LEAST_TOLD = 0.7, 0.05  # share of the variance beforehand that measurements take away
 _LEVEL_SD_UM, _TILT_SD_UM_PER_MM, _BOW_SD_UM_PER_MM2 = 20.0, 4.0, 0.5
 _SMOOTH_UM, _SMOOTH_PITCHES = (0.0, 1.0, 4.0, 12.0), (5.0, 12.0)
 _ROUGH_UM, _ROUGH_PITCHES = (0.03, 0.1, 0.3, 1.0), 1.0
@@ -74,6 +76,14 @@ class Expectation:
 
     z_um: float
     sd_um: float
+
+
+@dataclass(frozen=True)
+class FocusDrift:
+    """How fast the focus moves everywhere at once, up where positive, and the standard deviation of that."""
+
+    um_per_min: float
+    sd_um_per_min: float
 
 
 class FocusSurface:
@@ -185,6 +195,26 @@ class FocusSurface:
         """Standard deviation of the focus halfway between two neighbouring fields whose own is known, in µm."""
         return math.sqrt(float(self._candidates.weights @ self._candidates.between_um2))
 
+    def drift(self) -> FocusDrift | None:
+        """The steady drift that the measurements tell of, by themselves: what is thought of it beforehand is taken out.
+
+        None where they tell little: relief and drift look alike where each place is measured once, in a short time.
+        """
+        rows = self._rows
+        if len(rows) < _FEWEST_TO_TELL_DRIFT:
+            return None
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TO_TELL_DRIFT)).astype(int))]
+        weights = self._candidates.weights
+        counts = np.flatnonzero(weights > _LEAST_WEIGHT * weights.max())
+        shares = weights[counts] / weights[counts].sum()
+        place = rows[:, [0, 1, 4]] - rows[:, [0, 1, 4]].mean(axis=0)
+        means, variances = self._candidates.drift(place, rows[:, 2], rows[:, 3], counts)
+        told = np.maximum(1 - variances / _DRIFT_SD_UM_PER_MIN**2, _LEAST_TOLD)
+        if shares @ told < _TELLS_DRIFT:
+            return None
+        mean = float(shares @ (means / told))
+        return FocusDrift(mean, math.sqrt(float(shares @ (variances / told + (means / told - mean) ** 2))))
+
     @property
     def _rows(self) -> Array:
         """(N, 5) x, y, z, variance, time of the trusted points, in the order in which they were added."""
@@ -281,12 +311,14 @@ class _Candidates:
         places = np.vstack([place, np.zeros((1, 3))])
         covariance = self._covariance(places, which)
         known, across, own = covariance[:, :-1, :-1], covariance[:, :-1, -1], covariance[:, -1, -1]
-        known = known + np.diag(variance_um2)
-        told = np.broadcast_to((z_um - level_um)[None, :, None], (len(known), len(z_um), 1))
-        solved = np.linalg.solve(known, np.concatenate([told, across[..., None]], axis=-1))
-        mean_um = level_um + np.einsum("hn,hn->h", across, solved[..., 0])
-        variance = own - np.einsum("hn,hn->h", across, solved[..., 1])
-        return mean_um, np.maximum(variance, _LEAST_SD_UM**2)
+        mean_um, variance = _told(known + np.diag(variance_um2), z_um - level_um, across, own)
+        return level_um + mean_um, np.maximum(variance, _LEAST_SD_UM**2)
+
+    def drift(self, place: Array, z_um: Array, variance_um2: Array, which: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Mean (H,) in µm a minute and variance (H,) of the steady drift, from measurements (N,) as for `predict`."""
+        known = self._covariance(place, which) + np.diag(variance_um2)
+        across = np.broadcast_to(_DRIFT_SD_UM_PER_MIN**2 * place[:, 2] / 60, known.shape[:2])
+        return _told(known, z_um - float(np.median(z_um)), across, np.full(len(known), _DRIFT_SD_UM_PER_MIN**2))
 
     def _between_um2(self) -> Array:
         half_um = self._pitch_um / 2
@@ -306,6 +338,14 @@ class _Candidates:
         parts = self._smooth_um2[which, None, None] * smooth + self._rough_um2[which, None, None] * rough
         drift = _DRIFT_SD_UM_PER_MIN**2 * np.outer(time_min, time_min)
         return np.asarray(_LEVEL_SD_UM**2 + tilt + bow + drift + parts)
+
+
+def _told(known: Array, values: Array, across: Array, own: Array) -> tuple[Array, Array]:
+    """What values (N,) of covariance (H, N, N) tell of one more: its covariance with them (H, N), its variance (H,)."""
+    told = np.broadcast_to(values[None, :, None], (*known.shape[:2], 1))
+    solved = np.linalg.solve(known, np.concatenate([told, across[..., None]], axis=-1))
+    mean, less = (np.einsum("hn,hn->h", across, solved[..., column]) for column in (0, 1))
+    return mean, own - less
 
 
 def _matern(distance: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 
 from parfocal.focus.kept import Judgement
 from parfocal.focus.search import SweepResult
+from parfocal.focus.surface import FocusDrift
 from parfocal.slide.fields.records import FieldRecord
 
 CHANGES_NOTE = "changes accepted"
@@ -49,6 +50,7 @@ class ScanSummary:
         rescanned: fields that were taken again at the end.
         judgements: by field index, what is believed about the frame that was kept; none where nothing was asked.
         in_doubt: fields that are unsure, failed or probably out of focus after all.
+        focus_drift: of the focus everywhere, by the focal surface; None where that does not tell.
     """
 
     images: int
@@ -58,17 +60,20 @@ class ScanSummary:
     rescanned: tuple[int, ...]
     judgements: dict[int, Judgement]
     in_doubt: tuple[int, ...]
+    focus_drift: FocusDrift | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, without the sweep's frame."""
         judgements = {str(index): asdict(judged) for index, judged in self.judgements.items()}
         values = {name: getattr(self, name) for name in ("images", "modelled_time_s", "policy")}
         lists = {"rescanned": list(self.rescanned), "in_doubt": list(self.in_doubt)}
-        return {**values, **lists, "sweep": self.sweep.to_json(), "judgements": judgements}
+        drift = None if self.focus_drift is None else asdict(self.focus_drift)
+        return {**values, **lists, "sweep": self.sweep.to_json(), "judgements": judgements, "focus_drift": drift}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ScanSummary:
         """What `to_json` gave. Raises KeyError, TypeError or ValueError where it is something else."""
+        drift = values.get("focus_drift")  # older versions did not tell
         return cls(
             images=int(values["images"]),
             modelled_time_s=float(values["modelled_time_s"]),
@@ -77,6 +82,7 @@ class ScanSummary:
             rescanned=tuple(int(index) for index in values["rescanned"]),
             judgements={int(index): Judgement(**judged) for index, judged in values["judgements"].items()},
             in_doubt=tuple(int(index) for index in values["in_doubt"]),
+            focus_drift=None if drift is None else FocusDrift(**drift),
         )
 
 

@@ -17,7 +17,7 @@ from parfocal.focus.kept import Judgement
 from parfocal.focus.policies import FieldPolicy, Visit, make_policy
 from parfocal.focus.result import FocusResult
 from parfocal.focus.search import SweepResult, initial_focus
-from parfocal.focus.surface import Expectation
+from parfocal.focus.surface import Expectation, FocusDrift
 from parfocal.focus.unfocused import Unfocused
 from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.journal import Beat, Journal, NoJournal, journalled, no_beat
@@ -113,6 +113,11 @@ class ScanRun:
         """Fields that are unsure, failed or probably out of focus, as far as is known."""
         return tuple(field.index for field in self.knowledge.doubtful())
 
+    @property
+    def focus_drift(self) -> FocusDrift | None:
+        """How fast the focus moves everywhere; None where the focal surface does not tell."""
+        return self.knowledge.surface.drift()
+
     def progress(self) -> ScanProgress:
         """How far it is."""
         in_doubt = self.knowledge.verdicts.count("unsure", "failed")
@@ -130,6 +135,7 @@ class ScanRun:
             rescanned=self.rescanned,
             judgements=self.judgements,
             in_doubt=self.in_doubt,
+            focus_drift=self.focus_drift,
         )
 
     def find_focus(self) -> SweepResult:

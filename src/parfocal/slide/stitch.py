@@ -10,6 +10,7 @@ from parfocal.slide.assembly import assemble
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import SEAMS_PICTURE, SLIDE_FILE
 from parfocal.slide.formats.ome_tiff import write_ome_tiff
+from parfocal.slide.light.fading import UNKNOWN_FADING, Fading
 from parfocal.slide.overview import write_overview
 from parfocal.slide.pyramid import Pyramid, level_shapes
 from parfocal.slide.reader import Slide
@@ -37,6 +38,7 @@ class StitchResult:
         max_error_px: the largest such distance.
         rms_error_all_px: the same over all fields, less one translation.
         islands: pieces with at least one field that is not empty, placed against each other by the stage alone.
+        fading: how the light changed through the scan.
     """
 
     slide_path: Path
@@ -50,6 +52,7 @@ class StitchResult:
     max_error_px: float | None
     rms_error_all_px: float | None
     islands: int
+    fading: Fading = UNKNOWN_FADING
 
     def to_json(self) -> dict[str, Any]:
         """The figures that are told of a stitched slide, as JSON values."""
@@ -97,4 +100,5 @@ def stitch(folder: Path, progress: Progress | None = None) -> StitchResult:
         max_error_px=max_error_px,
         rms_error_all_px=made.errors(tied=False)[0],
         islands=made.islands,
+        fading=made.light.fading,
     )

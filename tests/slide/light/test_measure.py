@@ -11,7 +11,7 @@ import pytest
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.light.flatfield import estimate_flatfield
 from parfocal.slide.light.measure import Light, measure_light, write_light
-from parfocal.slide.light.white import NO_WHITE, measure_white
+from parfocal.slide.light.white import NO_WHITE, look_for_background, measure_white
 from parfocal.slide.mosaic import Mosaic
 from parfocal.slide.registration.register import register
 
@@ -150,19 +150,19 @@ def test_without_empty_fields_the_brightest_even_places_are_the_background(synth
         cv2.circle(texture, (int(x), int(y)), 9, (150, 80, 140), -1, cv2.LINE_AA)
     scan = synthetic_scan(3, 3, vignetting=0.0, texture=texture, seed=6)
     folder = relit(scan, np.tile(TINT, (9, 1)))
-    white = measure_white(folder, np.ones((256, 320, 3), np.float32))
+    white = measure_white(look_for_background(folder, np.ones((256, 320, 3), np.float32)))
     assert white.source == "brightest places"
     assert white.gains == pytest.approx(1 / TINT, rel=0.01)
 
 
 def test_where_no_background_is_in_sight_nothing_is_balanced(scan):
-    assert measure_white(scan.folder, np.ones((256, 320, 3), np.float32)) == NO_WHITE
+    assert measure_white(look_for_background(scan.folder, np.ones((256, 320, 3), np.float32))) == NO_WHITE
 
 
 def test_a_saturated_background_does_not_tell_its_colour(synthetic_scan):
     scan = synthetic_scan(1, 3, vignetting=0.0, empty=(0, 1, 2), seed=6)
     folder = relit(scan, np.full(3, 1.3))
-    assert measure_white(folder, np.ones((256, 320, 3), np.float32)) == NO_WHITE
+    assert measure_white(look_for_background(folder, np.ones((256, 320, 3), np.float32))) == NO_WHITE
 
 
 def test_what_was_corrected_is_recorded(light, tmp_path):

@@ -23,9 +23,10 @@ from parfocal.durable import written_aside
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import LIGHT_FILE
 from parfocal.slide.fields.records import Frame
+from parfocal.slide.light.fading import UNKNOWN_FADING, Fading, measure_fading
 from parfocal.slide.light.flatfield import FlatField, log_polynomial, polynomial_flat, polynomial_terms
 from parfocal.slide.light.overlaps import Cells, overlap_cells
-from parfocal.slide.light.white import NO_WHITE, White, measure_white
+from parfocal.slide.light.white import NO_WHITE, White, look_for_background, measure_white
 from parfocal.slide.registration.register import Progress, Registration
 
 Array = NDArray[np.float64]
@@ -72,6 +73,7 @@ class Light:
         drift: of the exposures.
         steps: float64 (S, 3), grey levels of b minus those of a that are left in each overlap, in the order of the
             registration's seams; NaN where they were not measured.
+        fading: of the background, through the scan.
     """
 
     flat: FlatField
@@ -79,6 +81,7 @@ class Light:
     gains: NDArray[np.float32]
     drift: Drift
     steps: Array
+    fading: Fading = UNKNOWN_FADING
 
     @staticmethod
     def of(flat: FlatField) -> Light:
@@ -126,9 +129,11 @@ def measure_light(
         gains = np.exp(-np.stack([one.gain for one in solved], axis=1))
     terms = np.stack([one.terms if drift.corrected else one.terms_alone for one in solved], axis=1)
     refined = polynomial_flat(terms, folder.header.frame_shape)
-    white = measure_white(folder, refined)
+    background = look_for_background(folder, refined)
+    white = measure_white(background)
     steps = _steps(cells, terms, gains, white, len(registration.seams), refined)
-    return Light(refined, white, gains.astype(np.float32), drift, steps)
+    fading = measure_fading(folder.records, background)
+    return Light(refined, white, gains.astype(np.float32), drift, steps, fading)
 
 
 def write_light(folder: Path, light: Light) -> None:
@@ -141,6 +146,7 @@ def write_light(folder: Path, light: Light) -> None:
     values = {
         "white": asdict(light.white),
         "drift": asdict(light.drift),
+        "fading": asdict(light.fading),
         "field_gains": light.gains.round(5).tolist() if light.drift.corrected else None,
         "corner_illumination": [float(light.flat[0, 0].mean()), float(light.flat[-1, -1].mean())],
         "step_rms_grey": np.sqrt((steps**2).mean(axis=0)).tolist() if len(steps) else None,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.slide.fields.folder import SMALL, FieldsFolder
+from parfocal.slide.fields.records import FieldRecord
 from parfocal.slide.light.flatfield import FlatField, spread
 
 _MAX_FIELDS = 64
@@ -18,6 +19,25 @@ _BRIGHTEST_SHARE = 0.1
 _FEWEST_BLOCKS = 50
 _DARKEST, _BRIGHTEST = 100.0, 250.0  # grey levels of a background that tells its colour
 _WIDEST = 1.5  # ratio of channels: beyond this it is no background
+
+
+BackgroundSource = Literal["empty fields", "brightest places", "none"]
+
+
+@dataclass(frozen=True)
+class Background:
+    """What fields of a scan show of it, evened out.
+
+    Attributes:
+        records: fields that were looked at, in the order of acquisition.
+        places: of each, float64 (M, 3) grey levels: the median of an empty field, the even places of others,
+            perhaps none.
+        source: which fields those are.
+    """
+
+    records: list[FieldRecord]
+    places: list[NDArray[np.float64]]
+    source: BackgroundSource
 
 
 @dataclass(frozen=True)
@@ -32,15 +52,15 @@ class White:
 
     levels: tuple[float, float, float] | None
     gains: tuple[float, float, float]
-    source: Literal["empty fields", "brightest places", "none"]
+    source: BackgroundSource
 
 
 NO_WHITE = White(None, (1.0, 1.0, 1.0), "none")
 """No background was found, and nothing is balanced."""
 
 
-def measure_white(folder: FieldsFolder, flat: FlatField) -> White:
-    """Find the background: empty fields where there are any, else the brightest even places of all.
+def look_for_background(folder: FieldsFolder, flat: FlatField) -> Background:
+    """Look at empty fields where there are any, else at the even places of all; at 64 fields at most.
 
     Args:
         folder: the scan.
@@ -52,10 +72,18 @@ def measure_white(folder: FieldsFolder, flat: FlatField) -> White:
     empty = [record for record in folder.records if record.verdict == "empty"]
     chosen = spread(empty or folder.records, _MAX_FIELDS)
     light = small_flat(flat)
-    frames = [folder.small(record).astype(np.float32) / light for record in chosen]
+    frames = (folder.small(record).astype(np.float32) / light for record in chosen)
     if empty:
-        return _balanced(np.median([np.median(frame, axis=(0, 1)) for frame in frames], axis=0), "empty fields")
-    places = np.concatenate([np.zeros((0, 3)), *(_even_places(frame) for frame in frames)])
+        medians = [np.asarray(np.median(frame, axis=(0, 1)), np.float64)[None] for frame in frames]
+        return Background(chosen, medians, "empty fields")
+    return Background(chosen, [_even_places(frame) for frame in frames], "brightest places")
+
+
+def measure_white(background: Background) -> White:
+    """What makes the background neutral: of empty fields the median, else the brightest of all even places."""
+    places = np.concatenate([np.zeros((0, 3)), *background.places])
+    if background.source == "empty fields":
+        return _balanced(np.median(places, axis=0), "empty fields")
     if len(places) < _FEWEST_BLOCKS:
         return NO_WHITE
     brightness = places.mean(axis=1)
@@ -78,7 +106,7 @@ def _even_places(frame: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(frame[even], np.float64)
 
 
-def _balanced(levels: NDArray[np.float64], source: Literal["empty fields", "brightest places"]) -> White:
+def _balanced(levels: NDArray[np.float64], source: BackgroundSource) -> White:
     low, high = float(levels.min()), float(levels.max())
     if low < _DARKEST or high > _BRIGHTEST or high > _WIDEST * low:
         return NO_WHITE
