@@ -369,6 +369,11 @@ def test_slides_are_read_twice_where_the_design_says_so(study_server):
     assert len(again) == len(READERS) * 3
     with study.server.services.database.reading() as session:
         assert len(list(session.scalars(select(SheetRow)))) == len(READERS) * (len(SLIDES) + 1) * 3
+    page = study.lead.get(f"{study.path}/codes").text
+    labels = {(one["case"]["label"], one["repeat"]) for one in study.row.plan["assignments"] if one["case"]["label"]}
+    assert len(labels) == len(SLIDES) + 1
+    assert page.count(", for the second time") == 1
+    assert all(label in page for label, _ in labels)
 
 
 # What was entered is kept

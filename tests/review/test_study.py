@@ -115,8 +115,12 @@ def test_some_slides_are_read_twice_the_same_for_all_readers():
     assert Counter(how for _, how in twice["A"]) == dict.fromkeys(MODALITIES, 4)
     for one in plan.assignments:
         if one.repeat == 2:
-            (before,) = [o for o in plan.of(one.reader) if o.case == one.case and o.repeat == 1]
+            same = [
+                o for o in plan.of(one.reader) if (o.case.slide, o.case.modality) == (one.case.slide, one.case.modality)
+            ]
+            (before,) = [o for o in same if o.repeat == 1]
             assert before.turn < one.turn
+            assert before.case.fields == one.case.fields
 
 
 # Under which code
@@ -138,6 +142,16 @@ def test_a_glass_slide_bears_one_label_for_all_readers_and_images_none(paper):
             assert labels.setdefault(one.case.slide, one.case.label) == one.case.label
         else:
             assert one.case.label is None
+
+
+def test_the_second_reading_of_a_glass_has_a_label_of_its_own_the_same_for_all_readers():
+    labels = {1: {}, 2: {}}
+    for one in planned(repeats=4).assignments:
+        if one.case.modality == "glass":
+            assert labels[one.repeat].setdefault(one.case.slide, one.case.label) == one.case.label
+    assert (len(labels[1]), len(labels[2])) == (32, 4)
+    assert len({*labels[1].values(), *labels[2].values()}) == 36
+    assert labels[1] == {one.case.slide: one.case.label for one in planned(repeats=0).assignments if one.case.label}
 
 
 def test_what_a_reader_is_shown_is_the_same_for_every_image(paper):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -130,7 +130,8 @@ class Case:
         modality: in which way it is read.
         fields: numbers of the fields that were drawn, in the order in which they are shown; empty for whole slides and
             for glass.
-        label: code that is stuck on the glass; None where there is an image.
+        label: code that is stuck on the glass; another one for the second reading, so that nobody knows it again. None
+            where there is an image.
     """
 
     __pydantic_config__ = _NO_MORE
@@ -233,8 +234,12 @@ def plan_study(design: StudyDesign, fields: Mapping[tuple[str, str], Sequence[in
         for modality in design.modalities
     }
     used = {case.label for case in cases.values() if case.label}
+    anew = dict(
+        zip(design.slides, _codes(_generator(design.seed, "labels anew"), len(design.slides), used), strict=True)
+    )
+    used |= set(anew.values())
     ordered = [
-        (reader, cases[slide, modality], repeat, turn, place)
+        (reader, _again(cases[slide, modality], anew) if repeat == 2 else cases[slide, modality], repeat, turn, place)
         for reader in design.readers
         for place, (turn, slide, modality, repeat) in enumerate(_order(design, reader, cases, again))
     ]
@@ -298,6 +303,11 @@ def _order(
             order.append((turn, str(slide), how, repeat))
     shuffled = [order[index] for index in generator.permutation(len(order))]
     return sorted(shuffled, key=lambda one: one[0])  # stable: random within a turn
+
+
+def _again(case: Case, anew: Mapping[str, str]) -> Case:
+    """The same once more: glass under another code."""
+    return case if case.label is None else replace(case, label=anew[case.slide])
 
 
 def _chosen(design: StudyDesign, what: str, modality: str, slides: Sequence[str]) -> frozenset[str]:

@@ -335,8 +335,9 @@ def codes_page(request: Request, study_id: StudyId, visitor: Leading, services: 
     """Codes to stick on the glass, to be printed."""
     with services.database.reading() as session:
         study = found(session.get(StudyRow, study_id))
-    labels = {one.case.slide: one.case.label for one in keeping.plan_of(study).assignments if one.case.label}
-    return render(request, "study_codes.html", visitor, study=study, labels=sorted(labels.items()))
+    plan = keeping.plan_of(study)
+    labels = {(one.case.slide, one.repeat, one.case.label) for one in plan.assignments if one.case.label}
+    return render(request, "study_codes.html", visitor, study=study, labels=sorted(labels))
 
 
 def found(study: StudyRow | None) -> StudyRow:
