@@ -224,6 +224,21 @@ def test_a_frame_after_a_move_is_exposed_after_it_though_the_server_keeps_old_on
         devices.close()
 
 
+def test_a_server_that_calls_itself_otherwise_is_asked_at_the_address_that_was_given(switched_on, monkeypatch):
+    with switched_on("v3") as emulated:
+        grab = emulated.state.grab
+
+        def grabbed():
+            action = grab()
+            action.output["href"] = f"http://microscope.invalid{action.output['href']}"
+            return action
+
+        monkeypatch.setattr(emulated.state, "grab", grabbed)
+        devices = emulated.open(["camera"])
+        assert devices.camera.frame_shape == (240, 320)
+        devices.close()
+
+
 class TestWhatIsWrong:
     def test_nobody_there(self, switched_on):
         with switched_on("v3") as emulated:

@@ -10,8 +10,9 @@ from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
+from urllib3.util import parse_url
 
-from parfocal.devices.url_camera.pictures import connections, credentials, http_in_words, without_password
+from parfocal.devices.url_camera.pictures import connections_to, credentials, http_in_words, without_password
 from parfocal.errors import InstrumentError
 
 _FIRST_POLL_S = 0.002
@@ -34,7 +35,8 @@ class Connection:
         self._url = url.rstrip("/") + "/"
         self._action_s = action_s
         self._headers = credentials(url)
-        self._connections = connections(timeout_s)
+        self._headers_of_json = {**self._headers, "Content-Type": "application/json"}
+        self._connections = connections_to(url, timeout_s)
         self._is_closed = False
 
     @property
@@ -83,7 +85,7 @@ class Connection:
     def close(self) -> None:
         """Let go of the connection."""
         self._is_closed = True
-        self._connections.clear()
+        self._connections.close()
 
     def _place_of(self, action: Mapping[str, Any]) -> str:
         links = action.get("links", {})
@@ -97,11 +99,15 @@ class Connection:
         return str(place)
 
     def _request(self, method: str, path: str, values: Mapping[str, Any] | None) -> BaseHTTPResponse:
-        url = urljoin(self._url, path)
         if self._is_closed:
             raise InstrumentError(f"{self.name} was let go of: open it again")
+        url = urljoin(self._url, path)
+        place = parse_url(url).request_uri  # always of this server, by whichever name it calls itself
         try:
-            return self._connections.request(method, url, json=values, headers=self._headers)
+            if values is None:
+                return self._connections.urlopen(method, place, headers=self._headers)
+            body = json.dumps(values).encode()
+            return self._connections.urlopen(method, place, body=body, headers=self._headers_of_json)
         except HTTPError as error:
             raise http_in_words(url, error) from error
 

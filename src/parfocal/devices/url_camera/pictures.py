@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
-from urllib3 import PoolManager
+from urllib3 import HTTPConnectionPool, PoolManager, connection_from_url
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -21,6 +21,7 @@ from parfocal.devices.base import Frame
 from parfocal.errors import InstrumentError
 
 _PLAIN_SD = 3.0
+_RETRIES = Retry(connect=0, read=1, other=0, status=0, redirect=3)
 
 
 def decode_picture(encoded: bytes, where: str) -> Frame:
@@ -69,7 +70,12 @@ def http_in_words(url: str, error: HTTPError) -> InstrumentError:
 
 def connections(timeout_s: float) -> PoolManager:
     """HTTP connections that are kept open; one that the other side closed meanwhile is opened again, once."""
-    return PoolManager(timeout=Timeout(timeout_s), retries=Retry(connect=0, read=1, other=0, status=0, redirect=3))
+    return PoolManager(timeout=Timeout(timeout_s), retries=_RETRIES)
+
+
+def connections_to(url: str, timeout_s: float) -> HTTPConnectionPool:
+    """The same to one server, which is asked for paths: a request takes less time."""
+    return connection_from_url(url, timeout=Timeout(timeout_s), retries=_RETRIES, maxsize=4)
 
 
 def credentials(url: str) -> dict[str, str]:
