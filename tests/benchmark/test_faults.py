@@ -10,12 +10,15 @@ from parfocal.benchmark import faults
 from parfocal.benchmark.endurance import Durability, Endured
 from parfocal.benchmark.fault_outcome import Fault
 from parfocal.benchmark.faults import FaultReport, as_text, run_matrix
-from parfocal.benchmark.kills import Kill, Killing, left_aside, products
+from parfocal.benchmark.kills import Kill, Killing, compare_focus, left_aside, products
+from parfocal.benchmark.painted import surface_um
+from parfocal.slide.fields.records import FieldRecord
 from parfocal.supervisor.overseen import oversee
 
 KILL = Kill("scan", 1.0, 7, 0, 0, 0.1, 0, 0, 0.3, "")
 FAULT = Fault("camera", "black", "recovered", "0 of 15 fields in doubt")
-REPORT = FaultReport([KILL, replace(KILL, phase="stitch", dark_s=0.0)], [FAULT], Durability(9.0, 6.0, 0.5))
+WORSE = replace(KILL, phase="stitch", dark_s=0.0, defocus_um=0.4, apart_um=0.7)
+REPORT = FaultReport([KILL, WORSE], [FAULT], Durability(9.0, 6.0, 0.5))
 
 
 def test_it_has_the_keys_that_others_rely_on():
@@ -24,6 +27,7 @@ def test_it_has_the_keys_that_others_rely_on():
     assert {values[key] for key in ("lost", "duplicated", "lamp_left_on", "out_of_limits")} == {0}
     assert {"device", "kind", "outcome"} <= values["faults"][0].keys()
     assert values["dark_within_s"] == 0.1
+    assert (values["largest_defocus_um"], values["largest_apart_um"]) == (0.4, 0.7)
     assert not REPORT.broken_promises
 
 
@@ -68,6 +72,7 @@ def test_time_and_memory_have_their_limits_too(measured, broken):
 def test_for_people_it_says_each_in_words():
     text = as_text(replace(REPORT, endured=Endured(1000, 300.0, 310.0, 0, 7000, 60.0)))
     assert "2 kills, 14 fields on disk then: 0 lost, 0 twice" in text
+    assert "0 with another focus, 0.40 µm from best focus at most" in text
     assert "1 faults: 1 recovered" in text
     assert "310 MiB at the end" in text
 
@@ -105,9 +110,20 @@ def test_slides_and_exports_are_compared_byte_for_byte_and_what_is_half_written_
         assert half in left_aside(folder)
 
 
+def test_the_focus_is_compared_by_where_the_stage_truly_stood_whatever_it_counts():
+    def taken(defocus_um, zero_um=0.0, x_um=100.0):
+        z_um = surface_um(x_um, -50.0) + defocus_um
+        return FieldRecord(3, 0, 3, x_um, -50.0, z_um - zero_um, "focused", 1, true_stage_um=(x_um, -50.0, z_um))
+
+    pairs = [(taken(0.5, zero_um=12.0), taken(-0.3)), (taken(-0.7, x_um=120.0), taken(0.1)), (taken(0.9), taken(0.8))]
+    assert compare_focus(pairs, 0.6) == (1, pytest.approx(0.9), pytest.approx(0.8))
+    assert compare_focus([], 0.6) == (0, 0.0, 0.0)
+
+
 @pytest.mark.slow
 def test_what_was_on_disk_survives_a_kill_while_it_scans_and_while_it_stitches(tmp_path):
     kills = Killing(tmp_path, oversee, seed=1).run(2, lambda *_: None)
     assert [kill.phase for kill in kills] == ["scan", "stitch"]
     assert not FaultReport(kills).broken_promises
     assert kills[1].durable == 15
+    assert (kills[0].defocus_um > 0) == (kills[0].durable < 15)

@@ -153,6 +153,9 @@ class TestAScanThatLostItsZero:
         for record in fields.records:
             assert record.verdict == "focused"
             assert record.stage_z_um == pytest.approx(other[record.index].stage_z_um, abs=1.2)
+        errors_um = json.loads((fields.path / "report.json").read_text())["field_errors_um"]
+        assert len(errors_um) == len(fields.records)
+        assert max(map(abs, errors_um.values())) <= fields.header.depth_of_field_um / 2
 
     def test_an_offset_of_x_and_y_is_taken_out_so_that_the_fields_meet(self, folder, toml):
         fields, resumed = self.resume_shifted(folder, toml, xy_um=(24.0, -17.0))

@@ -86,6 +86,8 @@ class FaultReport:
             "misplaced": sum(kill.error_px > MISPLACED_PX for kill in self.kills),
             "changed": sum(kill.changed for kill in self.kills),
             "leftovers": sum(kill.leftovers for kill in self.kills),
+            "largest_defocus_um": max((kill.defocus_um for kill in self.kills), default=None),
+            "largest_apart_um": max((kill.apart_um for kill in self.kills), default=None),
             "largest_error_px": max((kill.error_px for kill in self.kills), default=None),
             **{name: endings[name] for name in ("recovered", "stopped", "unnoticed", "traceback")},
             "faults": [fault.to_json() for fault in self.faults],
@@ -165,7 +167,8 @@ def as_text(report: FaultReport) -> str:
             f"lamp lit at {values['lamp_lit_when_killed']} kills, off at the latest after "
             f"{values['dark_within_s'] or 0:.2f} s, left on {values['lamp_left_on']} times",
             f"fields afterwards: {values['other_verdicts']} with another verdict, {values['other_focus']} with another "
-            f"focus; largest error of a place {values['largest_error_px']:.2f} px; {values['changed']} slides and "
+            f"focus, {values['largest_defocus_um']:.2f} µm from best focus at most; "
+            f"largest error of a place {values['largest_error_px']:.2f} px; {values['changed']} slides and "
             f"exports changed, {values['leftovers']} half-written files left",
         ]
     for fault in report.faults:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -67,12 +67,16 @@ class Kill:
         duplicated: fields that are there twice.
         dark_s: how long the lamp was lit after the kill; 0 where it was off already.
         verdicts: fields taken afterwards whose verdict is another than without the kill.
-        z_off: fields taken afterwards that are truly out of focus by more than half the depth of field, and are not
-            without the kill.
+        z_off: fields taken afterwards that truly lie farther than half the depth of field from best focus, and do not
+            without the kill. Where the stage truly stands its own count does not matter: a zero that was found again
+            elsewhere neither helps nor harms.
         error_px: largest error of a field's place in the mosaic.
         failure: why it could not be gone on with; empty if it could.
         changed: slides and exports that are not byte for byte those made without the kill, of the same fields.
         leftovers: files and folders that were written aside and are still there.
+        defocus_um: how far the worst field taken afterwards truly lies from best focus, in µm.
+        apart_um: by how much the worst one lies elsewhere, against best focus, than without the kill, in µm; each of
+            the two has the errors of its own stage and network.
     """
 
     phase: Phase
@@ -87,6 +91,8 @@ class Kill:
     failure: str
     changed: int = 0
     leftovers: int = 0
+    defocus_um: float = 0.0
+    apart_um: float = 0.0
 
     @property
     def lamp_left_on(self) -> bool:
@@ -236,7 +242,7 @@ class Killing:
         if len(records) != len(scan.plan) or not verified.is_sound:
             failure = f"{len(records)} of {len(scan.plan)} fields; {'; '.join(verified.problems)}"
         fresh = [(record, self._reference[record.index]) for record in records if record.file not in before]
-        half_um = scan.microscope.depth_of_field_um / 2
+        z_off, defocus_um, apart_um = compare_focus(fresh, scan.microscope.depth_of_field_um / 2)
         return Kill(
             phase,
             after_s,
@@ -245,11 +251,13 @@ class Killing:
             duplicated=verified.duplicates,
             dark_s=dark_s,
             verdicts=sum(record.verdict != other.verdict for record, other in fresh),
-            z_off=sum(_defocus_um(record) > half_um >= _defocus_um(other) for record, other in fresh),
+            z_off=z_off,
             error_px=error_px,
             failure=failure,
             changed=0 if phase == "scan" else self._changed(products(folder)),
             leftovers=len(left_aside(folder)),
+            defocus_um=defocus_um,
+            apart_um=apart_um,
         )
 
     def _changed(self, made: dict[str, str]) -> int:
@@ -295,9 +303,26 @@ def _scan_or_resume(folder: Path, scan: PaintedScan, microscope: Microscope) -> 
         resume_fields(microscope, scan.settings, scan.predictor, scan.plan, fields, _nobody_looks, scan.truth)
 
 
+def compare_focus(taken: Sequence[tuple[FieldRecord, FieldRecord]], half_um: float) -> tuple[int, float, float]:
+    """Fields of the painted slide as they were taken now, and then: `Kill`'s `z_off`, `defocus_um` and `apart_um`.
+
+    Args:
+        taken: records of the same field now and then, with their true places.
+        half_um: half the depth of field in µm.
+    """
+    both_um = [(_defocus_um(now), _defocus_um(then)) for now, then in taken]
+    return (
+        sum(abs(now) > half_um >= abs(then) for now, then in both_um),
+        max((abs(now) for now, _ in both_um), default=0.0),
+        max((abs(now - then) for now, then in both_um), default=0.0),
+    )
+
+
 def _defocus_um(record: FieldRecord) -> float:
-    x_um, y_um, z_um = record.true_stage_um or (0.0, 0.0, 0.0)
-    return abs(z_um - surface_um(x_um, y_um))
+    """Signed, by where the stage truly stood."""
+    assert record.true_stage_um is not None
+    x_um, y_um, z_um = record.true_stage_um
+    return z_um - surface_um(x_um, y_um)
 
 
 def _nobody_looks(_record: FieldRecord, _progress: ScanProgress) -> None:
