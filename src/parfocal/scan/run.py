@@ -9,7 +9,7 @@ from parfocal.devices.approach import GuardedZ
 from parfocal.devices.base import Frame, Truth
 from parfocal.devices.microscope import Microscope
 from parfocal.devices.sideways import CompensatedXY
-from parfocal.errors import BudgetError, InstrumentError, LimitError, LostStepsError
+from parfocal.errors import BudgetError, InstrumentError, LimitError
 from parfocal.focus.controller import within_budget
 from parfocal.focus.decision import FLOOR_FACTOR, FocusSettings
 from parfocal.focus.field import Eyes, Field, Shot
@@ -22,11 +22,12 @@ from parfocal.focus.unfocused import Unfocused
 from parfocal.scan.calibration import CHECK_IMAGES, check_backlash
 from parfocal.scan.journal import Beat, Journal, NoJournal, journalled, no_beat
 from parfocal.scan.knowledge import Asked, SlideKnowledge
-from parfocal.scan.lost_steps import NOTE, Doubt, Offset, Sight, note_of
+from parfocal.scan.lost_steps import Doubt
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.scan.progress import ScanProgress, ScanSummary
 from parfocal.scan.recall import focus_found, learn_again
 from parfocal.scan.settings import ScanSettings
+from parfocal.scan.settling import Settling
 from parfocal.scan.whereabouts import Sighting
 from parfocal.scan.witness import Witness
 from parfocal.slide.fields.folder import FieldsFolder
@@ -78,10 +79,9 @@ class ScanRun:
         self._wanted = len(plan)
         self.lost: tuple[int, ...] = ()
         """Fields of an earlier run whose frame is missing, damaged or of another place: they are taken first."""
-        self.loss: Doubt | None = None
-        """Why the run was given up, where the stage lost steps."""
         self.images = 0
         self._images_before = 0
+        self._settling = Settling(self._xy, self._z, self._snap, self.knowledge.steps, self._journal)
 
     @property
     def now_s(self) -> float:
@@ -92,6 +92,11 @@ class ScanRun:
     def new_images(self) -> int:
         """Exposures since a scan was gone on with."""
         return self.images - self._images_before
+
+    @property
+    def loss(self) -> Doubt | None:
+        """Why the run was given up, where the stage lost steps."""
+        return self._settling.loss
 
     @property
     def fields_done(self) -> int:
@@ -254,9 +259,7 @@ class ScanRun:
         seen: list[tuple[float, PlannedField]] = []
         for planned in dict.fromkeys((*self.knowledge.tissue.sparse(), *self._plan)):
             self._xy.move_to(planned.x_um, planned.y_um)
-            frame = self._microscope.camera.snap()
-            self.images += 1
-            seen.append((self._contrast(frame), planned))
+            seen.append((self._contrast(self._snap()), planned))
             if sum(self._is_rich(contrast) for contrast, _ in seen) >= _RICH_FIELDS:
                 break
         seen.sort(key=lambda entry: -entry[0])
@@ -270,8 +273,7 @@ class ScanRun:
 
     def _measure_noise(self) -> float:
         """The noise floor of a difference: two frames at the sweep's end, too blurred for vibration to matter."""
-        first, second = self._microscope.camera.snap(), self._microscope.camera.snap()
-        self.images += 2
+        first, second = self._snap(), self._snap()
         floor = FLOOR_FACTOR * self._eyes.predictor.measure(first, second).difference_sd
         self._policy = self._make_policy(replace(self._settings.focus, difference_floor=floor))
         return floor
@@ -351,47 +353,13 @@ class ScanRun:
             self.knowledge.steps.pass_by(planned)
 
     def _settle_doubt(self) -> None:
-        """Go back to fields whose place is known.
-
-        Raises:
-            LostStepsError: if they are not where they were.
-        """
         doubt, self._doubt = self._doubt, None
         assert doubt is not None
-        steps = self.knowledge.steps
-        landmarks = steps.landmarks(doubt)
-        seen = [self._off_um(landmark) for landmark in landmarks]
-        if not landmarks or any(off_um is not None and steps.is_no_matter(off_um) for off_um in seen):
-            self._journal.note("steps doubted", why=doubt.why, field=doubt.index, looked_at=len(landmarks))
-            steps.dismiss()
-            return
-        told = [off_um for off_um in (*seen, doubt.off_um) if off_um is not None]
-        borne_out = (self._borne_out(landmarks, off_um) for off_um in told)
-        self.loss = replace(doubt, off_um=next((off_um for off_um in borne_out if off_um is not None), None))
-        self._journal.note(NOTE, **note_of(self.loss, self.knowledge.attempts))
-        raise LostStepsError(f"the x-y stage lost steps: {doubt.why}")
+        self._settling.settle(doubt, self.knowledge.attempts)
 
-    def _borne_out(self, landmarks: Sequence[Sight], off_um: Offset) -> Offset | None:
-        """How far off the stage is by the fields that are found where they must be if it is `off_um`; None if none."""
-        for landmark in reversed(landmarks):
-            left_um = self._off_um(landmark, off_um)
-            if left_um is not None and self.knowledge.steps.is_no_matter(left_um):
-                return off_um[0] + left_um[0], off_um[1] + left_um[1]
-        return None
-
-    def _off_um(self, landmark: Sight, off_um: Offset = (0.0, 0.0)) -> Offset | None:
-        """By how much farther the stage stands than it says, beyond `off_um`, by a field that is gone back to."""
-        planned = landmark.planned
-        self._z.start_field()
-        try:
-            self._xy.move_to(planned.x_um - off_um[0], planned.y_um - off_um[1])
-            self._z.approach_from_below(self._z.reachable_um(landmark.z_um))
-        except (LimitError, BudgetError):
-            return None
-        frame = self._microscope.camera.snap()
+    def _snap(self) -> Frame:
         self.images += 1
-        now = self.knowledge.steps.sight(planned, frame, landmark.z_um)
-        return None if now is None else self.knowledge.steps.off_um(now, landmark)
+        return self._microscope.camera.snap()
 
     def _judge(self, planned: PlannedField, result: FocusResult, focus: Expectation) -> None:
         self._microscope.clock.spend(self._microscope.decision_time_s)
