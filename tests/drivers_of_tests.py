@@ -1,10 +1,13 @@
 """Drivers that tests put instruments together from: a small simulated microscope, device by device."""
 
+from parfocal.benchmark.painted import PaintedSlide, surface_um
 from parfocal.config.simulated import simulated_instrument
 from parfocal.config.tables import InstrumentFile
 from parfocal.devices.axes import AxisDirections
 from parfocal.devices.driver import Devices, Driver, DriverSettings
+from parfocal.devices.simulated import CameraSettings, SimulatedSettings, XYSettings, ZSettings, simulated_microscope
 from parfocal.errors import InstrumentError
+from parfocal.optics.sensor import Sensor
 
 CLOSED = []
 
@@ -97,3 +100,27 @@ CROOKED = Driver("crooked", "the same, put together askew", STAND_ROLES, Setting
 
 LIAR = Driver("liar", "promises a stage and brings none", frozenset({"xy", "z"}), Settings, lambda _s, _a: Devices())
 """Gives nothing."""
+
+
+Z_BACKLASH_UM, XY_BACKLASH_UM = 14.0, 35.0
+TRUE_PIXEL = 0.98
+"""What the painted instrument has; its pixels are smaller than its file says, by this factor."""
+
+
+class _SmallerPixels(PaintedSlide):
+    def field(self, x_um, y_um, shape, pixel_um, /):
+        return super().field(x_um, y_um, shape, TRUE_PIXEL * pixel_um)
+
+
+def _open_painted(settings, asked):
+    simulated = SimulatedSettings(
+        camera=CameraSettings(frame_shape=asked.frame_shape, pixel_size_um=asked.pixel_size_um, shift_sigma_px=0.0),
+        xy=XYSettings(backlash_um=XY_BACKLASH_UM, screw_um=0.0, error_um=0.5),
+        z=ZSettings(backlash_um=Z_BACKLASH_UM),
+    )
+    microscope, _ = simulated_microscope(_SmallerPixels(), Sensor(), simulated, surface_um, 1)
+    return Devices(**{role: getattr(microscope, role) for role in asked.roles})
+
+
+PAINTED = Driver("painted", "painted texture, which costs no optics", STAND_ROLES, Settings, _open_painted)
+"""Its slack and its pixels are not what its file says."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from drivers_of_tests import CLOSED, HomingZ
+from drivers_of_tests import CLOSED, TRUE_PIXEL, XY_BACKLASH_UM, Z_BACKLASH_UM, HomingZ
 from parfocal.config import connected
 from parfocal.config.proposed import proposed_values
 from parfocal.config.tables import read_instrument_file
@@ -71,7 +71,7 @@ def run(parfocal):
 
 
 def test_light_directions_limits_reference_and_focus_of_a_stage_put_together_askew(file, run):
-    path = file()
+    path = file(frame_shape=(240, 320))
     CLOSED.clear()
     told = run(path, "light", "directions", "limits", "home", "focus")
     assert told["light"]["wrong"] == []
@@ -93,7 +93,7 @@ def test_a_picture_that_is_no_good_is_told_of_in_words(file, run, monkeypatch):
 
 
 def test_backlash_and_pixel_size_as_measured_go_into_the_file_and_the_approach_is_made_to_fit(file, run, monkeypatch):
-    """How they are measured: tests/scan/calibration; that takes minutes of pictures."""
+    """The figures are made up; how they are measured: the next test, and tests/scan/calibration."""
     asked_for = []
 
     def measured(instrument, steps, path, *, repeats, on_progress):
@@ -119,6 +119,21 @@ def test_backlash_and_pixel_size_as_measured_go_into_the_file_and_the_approach_i
     assert values["xy"]["backlash_um"][1] >= 0
     assert values["camera"]["pixel_size_um"] == told["pixel_size_um"] == 0.34567
     assert read_instrument_file(str(path)).camera.pixel_size_um == 0.34567  # the file holds together
+
+
+def test_backlash_and_pixel_size_are_measured_on_the_instrument_itself(file, run):
+    path = file(frame_shape=(96, 128), devices={"stand": {"driver": "drivers_of_tests:PAINTED"}})
+    values = read_values(path)
+    values["camera"]["pixel_size_um"] = 2.0  # few frames reach far
+    write_values(path, values)
+    run(path, "backlash")
+    values = read_values(path)
+    assert Z_BACKLASH_UM <= values["approach"]["backlash_um"] < Z_BACKLASH_UM + 1.5
+    assert values["approach"]["take_up_um"] > values["approach"]["backlash_um"]
+    for backlash_um in values["xy"]["backlash_um"]:
+        assert XY_BACKLASH_UM - 1 <= backlash_um < XY_BACKLASH_UM + 4
+    assert values["camera"]["pixel_size_um"] == pytest.approx(2.0 * TRUE_PIXEL, rel=1e-3)
+    assert len(list(path.parent.glob("*.png"))) == 2
 
 
 @pytest.mark.slow
