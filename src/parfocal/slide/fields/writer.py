@@ -305,9 +305,11 @@ def _is_written(path: Path) -> FileError:
 
 def _remove_what_is_torn(folder: FieldsFolder) -> None:
     """Cut off torn ends, and remove part files and the frame whose line was never written."""
-    told = len(read_lines(folder.path / RECORDS_FILE, folder.has_seals).whole)
-    if told != len(folder.attempts):
-        raise FileError(f"{folder.path}: {RECORDS_FILE} has {told} lines, {len(folder.attempts)} when it was read")
+    lines = read_lines(folder.path / RECORDS_FILE, folder.has_seals)
+    if len(lines.whole) != len(folder.attempts):
+        raise FileError(
+            f"{folder.path}: {RECORDS_FILE} has {len(lines.whole)} lines, {len(folder.attempts)} when it was read"
+        )
     if not (folder.path / FRAMES_FOLDER).is_dir():
         raise FileError(
             f"{folder.path}: {FRAMES_FOLDER}, the folder of its frames, is not there: put it back, or scan anew, into "
@@ -321,9 +323,8 @@ def _remove_what_is_torn(folder: FieldsFolder) -> None:
             "back, or move the frames away to have them taken again"
         )
     try:
-        for name, has_seals in ((RECORDS_FILE, folder.has_seals), (JOURNAL_FILE, True)):
-            if (folder.path / name).exists():
-                _cut(folder.path / name, has_seals)
+        _cut(folder.path / RECORDS_FILE, lines.end)
+        _cut(folder.path / JOURNAL_FILE, read_lines(folder.path / JOURNAL_FILE, has_seals=True).end)
         for path in (*folder.path.rglob("*" + PART_SUFFIX), *untold):
             if path.is_file() and is_own(path.relative_to(folder.path)):
                 path.unlink()
@@ -331,8 +332,8 @@ def _remove_what_is_torn(folder: FieldsFolder) -> None:
         raise cannot("write", folder.path, error) from error
 
 
-def _cut(path: Path, has_seals: bool) -> None:
-    end = read_lines(path, has_seals).end
+def _cut(path: Path, end: int) -> None:
+    """Leave so many bytes of a file of lines, the last one with its end."""
     with path.open("rb+") as file:
         file.truncate(end)
         if end:
