@@ -181,14 +181,16 @@ def test_one_scan_at_a_time_and_no_jog_meanwhile(browser, server):
     until(browser, "stopped")
 
 
-def test_no_field_of_a_slide_is_taken_again_while_readers_are_shown_it(folder, small_toml):
+def test_no_field_of_a_slide_is_taken_again_while_readers_are_shown_it(folder, small_toml, monkeypatch):
     write_slides(folder)
     (folder / "doe-0-scan" / "report.json").write_text('{"fields_in_doubt": [1]}')
     study = Study(Server(ServeSettings(str(folder)), bench_opener(small_toml(), None)))
     operator = study.server.signed_in("oskar", Role.OPERATOR)
-    answer = operator.post("/api/instrument/rescan", json={"name": "doe-0-scan"})
-    assert answer.status_code == 409
-    assert "read in a running study" in answer.json()["detail"]
+    monkeypatch.setattr(instrument_pages, "broken_off", lambda shelf: ["doe-0-scan"])
+    for path in ("rescan", "go-on"):
+        answer = operator.post(f"/api/instrument/{path}", json={"name": "doe-0-scan"})
+        assert answer.status_code == 409
+        assert "read in a running study" in answer.json()["detail"]
     study.server.services.desk.close()
     study.server.services.shelf.close()
 

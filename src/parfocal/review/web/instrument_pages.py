@@ -235,6 +235,7 @@ def go_on(request: Request, wanted: OldScan, visitor: Operating, services: WithS
     """Go on with a scan that was stopped or broke off, with the same instrument over the same slide."""
     desk.check_free()
     _check_there(wanted.name, broken_off(services.shelf), "no scan that broke off")
+    _check_unread(wanted.name, services)  # a rescan that broke off has a slide already
     desk.resume(wanted.name)
     _note(request, services, visitor, "scan resumed", wanted.name)
     return status(services, desk)
