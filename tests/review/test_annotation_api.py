@@ -1,5 +1,7 @@
 """Annotations: kept, one's own, and GeoJSON."""
 
+import uuid
+
 import pytest
 
 from parfocal.review.accounts.roles import Role
@@ -23,15 +25,25 @@ def test_what_is_drawn_is_there_after_a_restart(server, path):
 
 def test_the_file_is_geojson_as_qupath_imports_it(server, path, slide_id):
     browser = server.local()
-    browser.post(path, json={"geometry": POINT, "label": "coccus"})
+    for drawn in ({"geometry": POINT, "label": "coccus"}, {"geometry": BOX}, {"geometry": POINT, "label": "a: b"}):
+        browser.post(path, json=drawn)
     answer = browser.get(f"/slides/{slide_id}/annotations.geojson")
     assert "attachment" in answer.headers["content-disposition"]
     told = answer.json()
     assert told["type"] == "FeatureCollection"
-    (feature,) = told["features"]
-    assert feature["type"] == "Feature"
-    assert feature["geometry"] == POINT
-    assert feature["properties"]["objectType"] == "annotation"
+    point, box, derived = told["features"]
+    assert (point["geometry"], box["geometry"]) == (POINT, BOX)  # px of level 0 from the upper left corner, y down
+    for feature in told["features"]:
+        assert feature["type"] == "Feature"
+        assert str(uuid.UUID(feature["id"])) == feature["id"]
+        properties = feature["properties"]
+        assert set(properties) <= {"objectType", "name", "color", "classification", "metadata"}  # others are lost
+        assert properties["objectType"] == "annotation"
+        assert len(properties["color"]) == 3
+        assert {type(value) for value in properties["metadata"].values()} == {str}
+    assert point["properties"]["classification"] == {"name": "coccus", "color": point["properties"]["color"]}
+    assert "classification" not in box["properties"]
+    assert (derived["properties"]["name"], "classification" in derived["properties"]) == ("a: b", False)
 
 
 def test_a_label_is_changed_and_an_annotation_removed(server, path):
@@ -51,7 +63,7 @@ def test_a_reader_sees_only_what_he_drew_himself(server, path):
     assert mia.patch(f"/api/annotations/{one['id']}", json={"label": "x"}).status_code == 404
     assert mia.delete(f"/api/annotations/{one['id']}").status_code == 404
     lead = server.signed_in("lead", Role.LEAD)
-    assert [f["properties"]["author"] for f in lead.get(path).json()["features"]] == ["raj"]
+    assert [f["properties"]["metadata"]["author"] for f in lead.get(path).json()["features"]] == ["raj"]
     assert lead.delete(f"/api/annotations/{one['id']}").status_code == 403
     assert len(raj.get(path).json()["features"]) == 1
 

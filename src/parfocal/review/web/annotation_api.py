@@ -155,16 +155,13 @@ def _own(row: AnnotationRow | None, visitor: Visitor) -> AnnotationRow:
 
 
 def _feature(row: AnnotationRow) -> Feature:
-    return Feature.model_validate(
-        {
-            "id": row.id,
-            "geometry": row.geometry,
-            "properties": {
-                "objectType": "annotation",
-                "name": row.label,
-                "color": _COLOUR,
-                "author": row.author,
-                "created_at": row.created_at.isoformat(timespec="seconds"),
-            },
-        }
-    )
+    """As QuPath writes them itself: of other properties than these it keeps none."""
+    properties: dict[str, Any] = {
+        "objectType": "annotation",
+        "name": row.label,
+        "color": _COLOUR,
+        "metadata": {"author": row.author, "created_at": row.created_at.isoformat(timespec="seconds")},
+    }
+    if row.label and ":" not in row.label:  # there it stands between a class and what it is derived from
+        properties["classification"] = {"name": row.label, "color": _COLOUR}
+    return Feature.model_validate({"id": row.id, "geometry": row.geometry, "properties": properties})
