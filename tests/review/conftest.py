@@ -79,21 +79,31 @@ def postgres_template(postgres) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def new_url(request, sqlite_template, tmp_path_factory) -> Callable[[str], str]:
+    """`new_url("postgresql")`: a database of that kind, of the newest schema, that holds nothing."""
+
+    def make(kind: str) -> str:
+        if kind == "postgresql":
+            pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
+            return new_database(request.getfixturevalue("postgres"), like=request.getfixturevalue("postgres_template"))
+        path = tmp_path_factory.mktemp("database") / "review.sqlite"
+        shutil.copyfile(sqlite_template, path)
+        return f"sqlite:///{path}"
+
+    return make
+
+
 @pytest.fixture
-def sqlite_url(sqlite_template, tmp_path) -> str:
+def sqlite_url(new_url) -> str:
     """A database of the newest schema that holds nothing."""
-    path = tmp_path / "review.sqlite"
-    shutil.copyfile(sqlite_template, path)
-    return f"sqlite:///{path}"
+    return new_url("sqlite")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def database_url(request) -> str:
+def database_url(request, new_url) -> str:
     """A database of either kind, of the newest schema, that holds nothing; PostgreSQL in the slow tests."""
-    if request.param == "postgresql":
-        pytest.importorskip("psycopg", reason="needs psycopg (the postgres extra)")
-        return new_database(request.getfixturevalue("postgres"), like=request.getfixturevalue("postgres_template"))
-    return str(request.getfixturevalue("sqlite_url"))
+    return new_url(request.param)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

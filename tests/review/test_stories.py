@@ -82,28 +82,49 @@ class Desk:
         assert found.violations_count == 0, found.generate_report()
 
 
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
+"""PostgreSQL where there is time for it."""
+
+
 @contextmanager
-def served(chromium, folder: Path, database_url: str, *arguments: object, size=DESK) -> Iterator[Desk]:
+def serving(folder: Path, database_url: str, *arguments: object) -> Iterator[str]:
+    """The address of a server."""
     command = [sys.executable, "-m", "parfocal", "serve", folder, "--database", database_url, "--port", 0, "--json"]
     with subprocess.Popen([*map(str, command), *map(str, arguments)], stdout=subprocess.PIPE, text=True) as process:
         try:
-            url = json.loads(process.stdout.readline())["url"].rstrip("/")
-            page, problems = chromium.new_page(viewport=size), []
-            page.set_default_timeout(30_000)
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("console", lambda message: problems.append(message.text) if "Policy" in message.text else None)
-            page.route(re.compile(rf"^(?!{re.escape(url)})"), lambda route: route.abort())
-            yield Desk(page, url, problems)
-            page.close()
-            assert problems == []
+            yield json.loads(process.stdout.readline())["url"].rstrip("/")
         finally:
             process.kill()
 
 
-def test_a_gram_smear_is_scanned_from_the_page_opened_and_drawn_on(chromium, tmp_path, small_toml, database_url):
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    with served(chromium, folder, database_url, "--microscope", small_toml()) as desk:
+@contextmanager
+def looking(chromium, url: str, size=DESK) -> Iterator[Desk]:
+    page, problems = chromium.new_page(viewport=size, reduced_motion="reduce"), []  # the view is there at once
+    page.set_default_timeout(30_000)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if "Policy" in message.text else None)
+    page.route(re.compile(rf"^(?!{re.escape(url)})"), lambda route: route.abort())
+    yield Desk(page, url, problems)
+    page.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def furnished(request, slides, recorded_stack, new_url, tmp_path_factory):
+    """A folder of two slides and two focal stacks, and the address of its server."""
+    folder = tmp_path_factory.mktemp("furnished")
+    for name in ("one", "two"):
+        shutil.copytree(next(path for path in slides.iterdir() if path.is_dir()), folder / name)
+    for name in ("a", "b"):
+        shutil.copytree(recorded_stack, folder / "stacks" / name)
+    with serving(folder, new_url(request.param)) as url:
+        yield folder, url
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_gram_smear_is_scanned_from_the_page_opened_and_drawn_on(chromium, tmp_path, small_toml, new_url, kind):
+    microscope = ("--microscope", small_toml())
+    with serving(tmp_path, new_url(kind), *microscope) as url, looking(chromium, url) as desk:
         page = desk.page
         desk.go("/instrument")
         page.select_option("#specimen", "gram-smear")
@@ -142,7 +163,7 @@ def draw_and_check(desk: Desk) -> None:
     """A box with the mouse, a polygon with keys alone; both are there when the page is loaded again."""
     page = desk.page
     page.click("text=20×")
-    page.wait_for_timeout(800)
+    desk.until(lambda: "&scale=1.000" in page.url)  # the link to the place, once the view is there
     page.keyboard.press("b")
     page.mouse.move(300, 300)
     page.mouse.down()
@@ -155,12 +176,11 @@ def draw_and_check(desk: Desk) -> None:
     page.keyboard.press("g")
     for key in ("Enter", "ArrowRight", "Enter", "ArrowDown", "Shift+Enter"):
         page.keyboard.press(key)
-        page.wait_for_timeout(700)  # the view moves to its new place
+        page.wait_for_timeout(100)  # for the view's next frame
     desk.until(lambda: drawn.count() == 2)
     page.fill("#annotations input >> nth=0", "cluster of cocci")
     page.keyboard.press("Tab")
     desk.says("#tool-hint", "Saved.")
-    page.wait_for_timeout(800)
     link = page.url
     page.goto("about:blank")
     page.goto(link)
@@ -177,30 +197,25 @@ def draw_and_check(desk: Desk) -> None:
     assert len(polygon) == 4
 
 
-def test_two_slides_side_by_side_move_together(chromium, slides, tmp_path, sqlite_url):
-    folder = tmp_path / "slides"
-    for name in ("one", "two"):
-        shutil.copytree(next(path for path in slides.iterdir() if path.is_dir()), folder / name)
-    with served(chromium, folder, sqlite_url) as desk:
+def test_two_slides_side_by_side_move_together(chromium, furnished):
+    with looking(chromium, furnished[1]) as desk:
         desk.go("/")
         desk.page.click("a.slide >> nth=0")
         desk.ready()
         desk.page.click("text=Show >> nth=-1")
         desk.ready()
         assert desk.page.locator(".pane").count() == 2
+        left, right = (desk.page.locator(".where").nth(pane) for pane in (0, 1))
+        before = left.inner_text()
         desk.page.keyboard.press("2")
-        desk.page.wait_for_timeout(1000)
-        left, right = (desk.page.locator(".where").nth(pane).inner_text() for pane in (0, 1))
-        assert left == right
+        desk.until(lambda: before != left.inner_text() == right.inner_text())
         desk.shot("side-by-side")
         desk.accessible()
 
 
-def test_a_focal_stack_is_judged_with_one_key(chromium, tmp_path, recorded_stack, sqlite_url):
-    folder = tmp_path / "slides"
-    for name in ("a", "b"):
-        shutil.copytree(recorded_stack, folder / "stacks" / name)
-    with served(chromium, folder, sqlite_url) as desk:
+def test_a_focal_stack_is_judged_with_one_key(chromium, furnished):
+    folder, url = furnished
+    with looking(chromium, url) as desk:
         desk.go("/labelling")
         desk.ready()
         desk.page.keyboard.press("ArrowLeft")
@@ -217,8 +232,8 @@ def test_a_focal_stack_is_judged_with_one_key(chromium, tmp_path, recorded_stack
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_every_page_is_accessible_and_fits(chromium, slides, sqlite_url, size):
-    with served(chromium, slides, sqlite_url, size=size) as desk:
+def test_every_page_is_accessible_and_fits(chromium, furnished, size):
+    with looking(chromium, furnished[1], size) as desk:
         desk.go("/")
         slide = desk.page.get_attribute("a.slide", "href")
         for path in ("/", slide, "/accounts", "/trail", "/labelling", "/account", "/nowhere", "/sign-in"):
@@ -231,14 +246,13 @@ def test_every_page_is_accessible_and_fits(chromium, slides, sqlite_url, size):
             desk.shot(f"{size['width']}-{path.strip('/').replace('/', '-') or 'gallery'}")
 
 
-def test_signing_in_for_the_first_time_in_a_browser(chromium, slides, database_url):
-    where = ("--database", database_url, "--json")
-    made = subprocess.run(
-        [sys.executable, "-m", "parfocal", "account", "add", "anna", "--role", "admin", *where],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    with served(chromium, slides, database_url) as desk:
-        page, made_up = desk.page, json.loads(made.stdout)["password"]
+@pytest.mark.parametrize("kind", BOTH)
+def test_signing_in_for_the_first_time_in_a_browser(chromium, slides, new_url, kind, parfocal):
+    database_url = new_url(kind)
+    code, made, _ = parfocal("account", "add", "anna", "--role", "admin", "--database", database_url, "--json")
+    assert code == 0
+    with serving(slides, database_url) as url, looking(chromium, url) as desk:
+        page, made_up = desk.page, json.loads(made)["password"]
         desk.go("/")
         desk.accessible()
         for password in (made_up, "a good long password"):
