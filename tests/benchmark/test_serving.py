@@ -15,6 +15,11 @@ def test_readers_who_pan_at_once_all_get_their_tiles():
     assert 50 < costs.memory_mib < 2000
 
 
+def test_a_browser_that_there_is_not_is_told_before_a_slide_is_made_up():
+    with pytest.raises(SettingsError, match="no such browser"):
+        measure_serving(browser="no-such-browser")
+
+
 @pytest.mark.parametrize("wrong", [{"side_mm": 0}, {"readers": 0}, {"seconds": 1e4}])
 def test_what_cannot_be_measured_is_refused(wrong):
     with pytest.raises(SettingsError, match="are not"):

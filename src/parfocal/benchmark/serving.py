@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.benchmark.first_view import check_browser, first_views_ms
 from parfocal.errors import FileError, SettingsError
 from parfocal.slide.formats.description import SlideDescription
 from parfocal.slide.formats.ome_tiff import write_ome_tiff
@@ -65,6 +66,8 @@ class ServeCosts:
         first_view_ms_median: a screen full of tiles, one after the other.
         memory_mib: largest resident memory of the server.
         cache_mb: what encoded tiles were allowed to take.
+        browser_first_view_ms: each time, from the address to the last tile in a browser that is alone; empty where none
+            was asked for.
     """
 
     side_px: int
@@ -77,6 +80,7 @@ class ServeCosts:
     first_view_ms_median: float
     memory_mib: float
     cache_mb: float
+    browser_first_view_ms: tuple[float, ...]
 
 
 def measure_serving(
@@ -86,6 +90,7 @@ def measure_serving(
     cache_mb: float = 64.0,
     seed: int = 0,
     progress: _Report | None = None,
+    browser: str | None = None,
 ) -> ServeCosts:
     """Let readers pan over a made-up slide.
 
@@ -96,17 +101,21 @@ def measure_serving(
         cache_mb: of the server, for encoded tiles.
         seed: of where they pan.
         progress: called with (what is being done, how many are done, how many there are).
+        browser: a Chromium in which the first view is measured, before the readers begin; None for none.
 
     Raises:
-        SettingsError: if a number is not above 0.
+        SettingsError: if a number is not above 0, or there is no such browser.
         FileError: if the slide cannot be written, or the server does not start.
     """
     if not (0 < side_mm <= 50 and 0 < readers <= 500 and 0 < seconds <= 600):
         raise SettingsError(f"{side_mm:g} mm, {readers} readers and {seconds:g} s are not 0 to 50 mm, 500 and 600 s")
+    if browser is not None:
+        check_browser(browser)
     side_px = round(side_mm * 1e3 / PIXEL_UM)
     with tempfile.TemporaryDirectory() as name:
         _write_slide(Path(name) / "slide.ome.tif", side_px, seed, progress)
         with _server(Path(name), cache_mb) as (url, process):
+            views_ms = () if browser is None else tuple(round(ms) for ms in first_views_ms(_page(url), browser))
             seen = _pan(url, readers, seconds, seed)
             memory = _peak_memory_mib(process.pid)
     tiles_ms = np.array([ms for one in seen for ms in one.tile_ms])
@@ -121,7 +130,17 @@ def measure_serving(
         first_view_ms_median=round(float(np.median([one.first_view_ms for one in seen])), 1),
         memory_mib=round(memory, 1),
         cache_mb=cache_mb,
+        browser_first_view_ms=views_ms,
     )
+
+
+def _page(url: str) -> str:
+    """The page of the only slide."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_TIMEOUT_S)
+    (slide,) = _json(connection, "/api/slides")
+    connection.close()
+    return f"{url.rstrip('/')}/slides/{slide['id']}"
 
 
 def _write_slide(path: Path, side_px: int, seed: int, progress: _Report | None) -> None:

@@ -424,8 +424,9 @@ def stitching(quick: bool, peers: Path | None, false_seams: int | None, seed: in
 @click.option("--readers", type=click.IntRange(min=1), default=50, show_default=True, help="At once.")
 @click.option("--seconds", type=float, default=20.0, show_default=True, help="For how long they pan.")
 @click.option("--cache", "cache_mb", type=float, default=64.0, show_default=True, help="MB of memory for tiles.")
+@click.option("--browser", metavar="CHROMIUM", help="Also measure the first view in it, five times, before they pan.")
 @json_option
-def serving(side_mm: float, readers: int, seconds: float, cache_mb: float, as_json: bool) -> None:
+def serving(side_mm: float, readers: int, seconds: float, cache_mb: float, browser: str | None, as_json: bool) -> None:
     """How quickly does `parfocal serve` answer many readers at once?
 
     A slide is made up and served on this computer; each reader pans by two columns of tiles every second, at one of
@@ -435,11 +436,12 @@ def serving(side_mm: float, readers: int, seconds: float, cache_mb: float, as_js
     Examples:
       parfocal benchmark serve
       parfocal benchmark serve --side 3 --readers 10 --seconds 5 --json
+      parfocal benchmark serve --browser chromium
     """
     from dataclasses import asdict
 
     from parfocal.benchmark.serving import measure_serving
 
     with terminable(), Bars(quiet=as_json) as bars:
-        costs = measure_serving(side_mm, readers, seconds, cache_mb, progress=bars.stitched)
+        costs = measure_serving(side_mm, readers, seconds, cache_mb, progress=bars.stitched, browser=browser)
     show(asdict(costs), as_json)
