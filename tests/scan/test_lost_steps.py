@@ -12,8 +12,8 @@ from parfocal.benchmark.painted import FRAME_SHAPE, PIXEL_UM, PaintedSlide, pain
 from parfocal.devices.base import Homing
 from parfocal.devices.faulty import FaultyXY, When
 from parfocal.devices.watched import watched
-from parfocal.errors import ScanStoppedError
-from parfocal.scan.lost_steps import Comparison, StepWatch, astray, standing
+from parfocal.errors import FileError, ScanStoppedError
+from parfocal.scan.lost_steps import Comparison, StepWatch, astray, standing, suspects_of
 from parfocal.scan.plan import plan_scan
 from parfocal.scan.rescan import fields_in_doubt, rescan_fields
 from parfocal.scan.resume import ended, resume_fields
@@ -155,6 +155,13 @@ def test_a_stage_that_is_stuck_for_good_stops_the_scan_which_a_sound_one_goes_on
     assert {record.index: record.attempt for record in folder.records}[index] == attempt + 1
     assert len(folder.records) == len(scan.plan)
     assert np.abs(true_offsets_um(folder)).max() < 15.0
+
+
+@pytest.mark.parametrize("told", [{}, {"suspects": 3}, {"suspects": [[1]]}, {"suspects": [["a", 1]]}])
+def test_a_journal_that_does_not_tell_the_suspects_is_refused_in_words(told):
+    folder = SimpleNamespace(path="fields", notes=lambda what: iter([{"what": what, **told}]))
+    with pytest.raises(FileError, match="fields: the journal does not tell of which fields steps were lost"):
+        suspects_of(folder)
 
 
 class TestARescanInWhichStepsAreLost:

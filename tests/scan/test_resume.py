@@ -14,6 +14,7 @@ from parfocal.api import resuming
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.shifted import ShiftedXY, ShiftedZ
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError, SettingsError
+from parfocal.focus.surface import FocusDrift
 from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.run import ScanRun
 from parfocal.slide.fields.folder import FieldsFolder
@@ -319,7 +320,9 @@ class TestWhatTheFolderKnows:
     def test_an_ended_scan_says_what_it_came_to(self, whole):
         summary = ended(whole[0])
         assert summary.images == whole[1]["images_total"]
+        summary = replace(summary, focus_drift=FocusDrift(0.4, 0.1))
         told = json.loads(json.dumps(summary.to_json()))
+        assert type(summary).from_json(told).focus_drift == summary.focus_drift
         assert json.loads(json.dumps(type(summary).from_json(told).to_json())) == told
 
 

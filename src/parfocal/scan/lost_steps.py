@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.devices.base import Frame
+from parfocal.errors import FileError
 from parfocal.scan.plan import PlannedField, ScanPlan
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.registration.translation import coarse_plane, find_shift
@@ -287,9 +288,12 @@ def suspects_of(folder: FieldsFolder) -> set[tuple[int, int]]:
     """(index, attempt) of fields of a folder that were taken after steps were lost: they do not lie where they say.
 
     Raises:
-        FileError: if the journal cannot be read.
+        FileError: if the journal cannot be read, or does not tell which.
     """
-    return {(int(index), int(attempt)) for note in folder.notes(NOTE) for index, attempt in note["suspects"]}
+    try:
+        return {(int(index), int(attempt)) for note in folder.notes(NOTE) for index, attempt in note["suspects"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{folder.path}: the journal does not tell of which fields steps were lost: {error}") from error
 
 
 def astray(folder: FieldsFolder) -> list[int]:

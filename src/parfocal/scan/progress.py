@@ -82,7 +82,9 @@ class ScanSummary:
             rescanned=tuple(int(index) for index in values["rescanned"]),
             judgements={int(index): Judgement(**judged) for index, judged in values["judgements"].items()},
             in_doubt=tuple(int(index) for index in values["in_doubt"]),
-            focus_drift=None if drift is None else FocusDrift(**drift),
+            focus_drift=None
+            if drift is None
+            else FocusDrift(float(drift["um_per_min"]), float(drift["sd_um_per_min"])),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -153,6 +154,15 @@ def test_without_empty_fields_the_brightest_even_places_are_the_background(synth
     white = measure_white(look_for_background(folder, np.ones((256, 320, 3), np.float32)))
     assert white.source == "brightest places"
     assert white.gains == pytest.approx(1 / TINT, rel=0.01)
+
+
+def test_light_that_fades_through_a_scan_is_told_also_where_it_is_corrected(synthetic_scan):
+    scan = synthetic_scan(3, 3, vignetting=0.2, empty=(0, 2, 3, 5, 8), seed=6)
+    folder = relit(scan, np.linspace(1.0, 0.8, 9))
+    timed = folder.with_attempts([replace(one, taken_s=2.0 * one.index) for one in folder.records])
+    fading = lit(timed)[2].fading
+    assert fading.change == pytest.approx(-0.2, abs=0.02)
+    assert (fading.fields, fading.source) == (5, "empty fields")
 
 
 def test_where_no_background_is_in_sight_nothing_is_balanced(scan):
