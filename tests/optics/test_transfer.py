@@ -13,7 +13,7 @@ from parfocal.merit import best_focus, tenengrad
 from parfocal.optics.imaging import FieldLight
 from parfocal.optics.objective import Objective
 from parfocal.optics.specimen import Layers
-from parfocal.optics.transfer import RGB_WAVELENGTHS_UM, Illumination, TransferFunction
+from parfocal.optics.transfer import RGB_WAVELENGTHS_UM, Illumination, TransferFunction, transfer_function
 
 DRY_20X = Objective(20, 0.75)
 DRY_40X = Objective(40, 0.65)
@@ -197,3 +197,16 @@ def test_vibration_moves_the_picture_by_as_many_pixels():
 def test_a_condenser_that_cannot_be_is_refused_by_value(ratio: float):
     with pytest.raises(SettingsError, match=f"condenser ratio {ratio:g}"):
         Illumination(DRY_20X, ratio)
+
+
+@pytest.mark.parametrize("objective", [DRY_20X, Objective(100, 1.25, immersion_index=1.518)])
+def test_what_is_looked_up_is_what_the_sum_over_the_source_gives(objective):
+    transfer = TransferFunction(Illumination(objective, CONDENSER_RATIO, spherical_waves=0.4), 0.46)
+    for defocus_um in (*np.random.default_rng(1).uniform(-30.0, 30.0, 20), 0.0, -transfer.block_um, transfer.block_um):
+        for looked_up, summed in zip(transfer.line(defocus_um), transfer.exact_line(defocus_um), strict=True):
+            np.testing.assert_allclose(looked_up, summed, atol=5e-6)
+
+
+def test_the_same_light_is_worked_out_once():
+    asked = [transfer_function(Illumination(DRY_20X, ratio), 0.54) for ratio in (0.5, 0.6, 0.5)]
+    assert asked[0] is asked[2] is not asked[1]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from parfocal.optics.arrays import NUMPY, Arrays
 from parfocal.optics.specimen import Layers, Specimen
 from parfocal.optics.texture import Window
-from parfocal.optics.transfer import RGB_WAVELENGTHS_UM, Illumination, TransferFunction
+from parfocal.optics.transfer import RGB_WAVELENGTHS_UM, Illumination, TransferFunction, transfer_function
 
 PHASE_WAVELENGTH_UM = 0.55
 _RADIAL_STEPS = 2048
@@ -33,7 +33,7 @@ class SlideOptics:
         self.illumination = illumination
         self.arrays = arrays
         self.layer_pitch_um = illumination.objective.canonical_z_um
-        self._transfer = tuple(TransferFunction(illumination, wavelength) for wavelength in RGB_WAVELENGTHS_UM)
+        self._transfer = tuple(transfer_function(illumination, wavelength) for wavelength in RGB_WAVELENGTHS_UM)
 
     def field(self, x_um: float, y_um: float, shape: tuple[int, int], pixel_um: float) -> FieldLight:
         """The field of this shape (Y, X) centred at (x_um, y_um): specimen drawn and transformed once, for all z."""
@@ -100,8 +100,12 @@ class FieldLight:
             absorption, refraction = transfer.line(z_um - focus_z_um - self._focal_shift_um[channel])
             term = self._spread(phase_scale * refraction, channel) * self._phase[layer]
             term -= self._spread(absorption, channel) * absorbance[layer]
-            spectrum = term if spectrum is None else spectrum + term
-        return xp.exp(self._arrays.irfft2(spectrum * response, self._padded)[self._crop])
+            if spectrum is None:
+                spectrum = term
+            else:
+                spectrum += term
+        spectrum *= response
+        return xp.exp(self._arrays.irfft2(spectrum, self._padded)[self._crop])
 
     def _spread(self, line: NDArray[np.float32], channel: int) -> Any:
         """A transfer line at every frequency of the field, (Y, X/2+1)."""

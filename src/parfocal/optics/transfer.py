@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ RGB_WAVELENGTHS_UM = (0.62, 0.54, 0.46)
 _SOURCE_RADII = 24
 _SOURCE_ANGLES = 40
 _LINE_POINTS = 160
+_BLOCK_RADIANS = 16.0
+_BLOCK_DEGREE = 30
+_DEGREES = np.arange(_BLOCK_DEGREE + 1)
+_NODES = np.polynomial.chebyshev.chebpts1(_BLOCK_DEGREE + 1)
+_TO_COEFFICIENTS = np.linalg.inv(np.polynomial.chebyshev.chebvander(_NODES, _BLOCK_DEGREE))
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class TransferFunction:
     Attributes:
         cutoff_per_um: frequency beyond which nothing is transmitted, in cycles/µm.
         frequency_per_um: (F,) frequencies of the line.
+        block_um: span of defocus over which one polynomial holds, in µm.
     """
 
     def __init__(
@@ -97,17 +104,44 @@ class TransferFunction:
 
         axial = np.sqrt(n_per_um**2 - squared) - np.sqrt(n_per_um**2 - source_squared)
         self._phase_per_um = (-2 * math.pi * axial).astype(np.float32)
+        self.block_um = 2 * _BLOCK_RADIANS / float(np.abs(self._phase_per_um).max())
+        self._blocks: dict[int, NDArray[np.float32]] = {}
         aberration = spherical(squared / pupil**2) - spherical(source_squared / pupil**2)
         self._aberration = (2 * math.pi * illumination.spherical_waves * aberration).astype(np.float32)
         # Over what the pupil passes with no specimen: empty glass is 1 for any condenser.
         self._weight = (passed * weight / (undisturbed * weight).sum()).astype(np.float32)
 
     def line(self, defocus_um: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(H_A, H_P), each (F,) on `frequency_per_um`, at this defocus in µm."""
+        """(H_A, H_P), each (F,) on `frequency_per_um`, at this defocus in µm.
+
+        Over a block of defocus in which no phase turns by more than `_BLOCK_RADIANS` either way, both are polynomials as
+        far as float32 can tell: worked out once, looked up many times.
+        """
+        block = math.floor(defocus_um / self.block_um)
+        if block not in self._blocks:
+            self._blocks[block] = self._series((block + 0.5) * self.block_um)
+        within = 2 * (defocus_um / self.block_um - block) - 1
+        polynomials = np.cos(_DEGREES * math.acos(max(-1.0, min(1.0, within)))).astype(np.float32)
+        absorption, refraction = (polynomials @ self._blocks[block]).reshape(2, -1)
+        return absorption, refraction
+
+    def _series(self, middle_um: float) -> NDArray[np.float32]:
+        """Chebyshev coefficients of H_A and H_P, (degree + 1, 2 F), of the block around this defocus."""
+        both = [np.concatenate(self.exact_line(middle_um + 0.5 * self.block_um * x)) for x in _NODES]
+        return (_TO_COEFFICIENTS @ both).astype(np.float32)
+
+    def exact_line(self, defocus_um: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `line` looks up, summed over the source."""
         phase = self._phase_per_um * np.float32(defocus_um) + self._aberration
         absorption = np.sum(self._weight * np.cos(phase), axis=1)
         refraction = -2 * np.sum(self._weight * np.sin(phase), axis=1)
         return absorption, refraction
+
+
+@lru_cache(maxsize=12)
+def transfer_function(illumination: Illumination, wavelength_um: float) -> TransferFunction:
+    """The transfer function of a light and a wavelength in µm; those who ask for the same share one."""
+    return TransferFunction(illumination, wavelength_um)
 
 
 def spherical(rho_squared: NDArray[Any]) -> NDArray[Any]:
