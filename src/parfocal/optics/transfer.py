@@ -114,8 +114,8 @@ class TransferFunction:
     def line(self, defocus_um: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(H_A, H_P), each (F,) on `frequency_per_um`, at this defocus in µm.
 
-        Over a block of defocus in which no phase turns by more than `_BLOCK_RADIANS` either way, both are polynomials as
-        far as float32 can tell: worked out once, looked up many times.
+        Over a block of defocus in which no phase turns by more than `_BLOCK_RADIANS` either way, both are polynomials,
+        as far as float32 can tell: worked out once, looked up many times.
         """
         block = math.floor(defocus_um / self.block_um)
         if block not in self._blocks:
