@@ -27,7 +27,7 @@ _NOBODY = _CHEAP.hash("of nobody")
 def cheap_passwords(monkeypatch):
     """Hashes that take a millisecond."""
     monkeypatch.setattr(passwords, "_HASHER", _CHEAP)
-    monkeypatch.setattr(passwords, "_NOBODY", _NOBODY)
+    monkeypatch.setattr(passwords, "_of_nobody", lambda: _NOBODY)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Literal
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, Literal
 
 from parfocal.durable import written_aside
 from parfocal.errors import SettingsError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Format = Literal["png", "svg", "pdf"]
 _FORMATS: dict[str, Format] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
@@ -38,6 +36,10 @@ def write_forest(figures: dict[str, Any], path: Path) -> None:
 def draw_forest(figures: dict[str, Any], kind: Format) -> bytes:
     """The plot as the bytes of a file: the paper's count and the strict one for each reader and modality, then readers
     against each other."""
+    import matplotlib  # here, as it would make a server start later
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows = _rows(figures)
     figure = Figure(figsize=(8.5, _FRAME_INCH + _ROW_INCH * max(len(rows), 2)), layout="constrained")
     FigureCanvasAgg(figure)

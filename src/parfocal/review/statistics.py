@@ -1,6 +1,7 @@
 """Statistics of agreement: shares with intervals, agreement beyond chance, and paired comparisons.
 
-statsmodels has most of them; here are Gwet's coefficients and Tango's interval, which it has not. An undefined
+statsmodels has most of them, and is imported where it is used: it takes seconds that a server would start later by.
+Here are Gwet's coefficients and Tango's interval, which it has not. An undefined
 statistic, such as kappa where every answer is the same, is None.
 """
 
@@ -13,11 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.stats import norm
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
-from statsmodels.stats.proportion import proportion_confint
 
 from parfocal.errors import SettingsError
 
@@ -35,6 +31,8 @@ def wilson(successes: int, count: int, confidence: float = CONFIDENCE) -> tuple[
     """
     if count < 1:
         raise SettingsError(f"a share of {count} cases has no interval")
+    from statsmodels.stats.proportion import proportion_confint
+
     low, high = proportion_confint(successes, count, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
 
@@ -51,6 +49,8 @@ def numbered(answers: Sequence[Sequence[str]]) -> NDArray[np.intp]:
 
 def kappa(ratings: ArrayLike, categories: int, weighting: Weighting = "identity") -> float | None:
     """Cohen's kappa of two raters; with weights for ordered categories (Cohen 1960, 1968)."""
+    from statsmodels.stats.inter_rater import cohens_kappa
+
     pairs = np.asarray(ratings)
     table = np.zeros((categories, categories))
     np.add.at(table, (pairs[:, 0], pairs[:, 1]), 1)
@@ -62,6 +62,8 @@ def kappa(ratings: ArrayLike, categories: int, weighting: Weighting = "identity"
 
 def fleiss(ratings: ArrayLike, categories: int) -> float | None:
     """Fleiss' kappa of two raters or more, each of whom rated every case (Fleiss 1971)."""
+    from statsmodels.stats.inter_rater import fleiss_kappa
+
     counts = rating_counts(ratings, categories)
     if np.count_nonzero(counts.sum(0)) < 2:
         return None
@@ -146,6 +148,8 @@ class PairedShares:
 
 def mcnemar_exact(pairs: PairedShares) -> float:
     """Exact two-sided p-value of McNemar's test that the shares are equal; 1 where no case differs."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
     table = [[pairs.both, pairs.first_only], [pairs.second_only, pairs.neither]]
     return 1.0 if pairs.first_only + pairs.second_only == 0 else float(mcnemar(table, exact=True).pvalue)
 
@@ -156,6 +160,9 @@ def tango_interval(pairs: PairedShares, confidence: float = CONFIDENCE) -> tuple
     Raises:
         SettingsError: if there are no cases.
     """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
     if pairs.count < 1:
         raise SettingsError("a difference of 0 cases has no interval")
     z = float(norm.ppf((1 + confidence) / 2))

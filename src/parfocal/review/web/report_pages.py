@@ -18,7 +18,6 @@ from parfocal.review.accounts.roles import Right
 from parfocal.review.database.tables import ReportRow, SheetRow
 from parfocal.review.report import Report
 from parfocal.review.report_forms import form_names, load_form
-from parfocal.review.report_pdf import pdf_bytes
 from parfocal.review.sheets import keeping
 from parfocal.review.sheets.frames import area_mm2, attempts_of, readable_fields, um_per_px
 from parfocal.review.study import FIELDS_PER_SLIDE, draw_fields
@@ -181,6 +180,8 @@ def as_json(number: Number, version: int, visitor: Browsing, services: WithServi
 @router.get("/reports/{number}/{version}.pdf")
 def as_pdf(number: Number, version: int, visitor: Browsing, services: WithServices) -> Response:
     """A version as PDF."""
+    from parfocal.review.report_pdf import pdf_bytes  # here, as it would make a server start later
+
     made = pdf_bytes(_version(services, number, version, visitor))
     return Response(made, media_type="application/pdf", headers=_as_file(number, version, "pdf"))
 

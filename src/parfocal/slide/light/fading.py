@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from parfocal.slide.fields.records import FieldRecord
 from parfocal.slide.light.white import Background, BackgroundSource
@@ -64,6 +63,8 @@ def measure_fading(records: list[FieldRecord], background: Background) -> Fading
     share = (np.array([time_s for time_s, _ in seen]) - first_s) / lasted_s if lasted_s > 0 else np.zeros(len(seen))
     if np.ptp(share) < _LEAST_OF_SCAN:
         return unknown
+    from scipy import stats  # here, as it takes a second that a server would start later by
+
     slope, _, low, high = stats.theilslopes(np.log([level for _, level in seen]), share, alpha=_ONE_SD)
     change = math.expm1(float(slope))
     return Fading(change, (1 + change) * float(high - low) / 2, len(seen), background.source)

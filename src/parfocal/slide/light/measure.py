@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from parfocal.durable import written_aside
@@ -221,6 +221,8 @@ def _chance(seam: NDArray[np.int_], one: _Solved, fields: int) -> float | None:
     alone, left = (np.bincount(which, part) / np.bincount(which) for part in (one.left_alone, one.left))
     sum_alone, sum_left = _robust_sum(alone), _robust_sum(left)
     gained = max(sum_alone - sum_left, 0.0) / (fields - 1) if fields > 1 else 0.0
+    from scipy import stats  # here, as it takes a second that a server would start later by
+
     return float(stats.f.sf(gained / max(sum_left / freedom, 1e-12), fields - 1, freedom)) if fields > 1 else None
 
 
