@@ -1,28 +1,34 @@
 """A whole scan through each emulated instrument comes to what it comes to without: the control code cannot tell."""
 
 import math
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
 
+from emulated import LIMITS
 from knowing import Knowing
 from parfocal import api
+from parfocal.benchmark.painted import painted_scan
 from parfocal.config import open_microscope
 from parfocal.config.tables import read_instrument_file
 from parfocal.config.writing import instrument_text
 from parfocal.emulators.firmware import Faults
+from parfocal.emulators.grbl import GrblFirmware
+from parfocal.emulators.pty_port import PtyPort
 from parfocal.emulators.serving import serve
-from parfocal.errors import ScanStoppedError
+from parfocal.emulators.stand import Stand
+from parfocal.emulators.web_camera import web_camera
 from parfocal.slide.fields.folder import FieldsFolder
 
 AREA_MM = (0.15, 0.12)
 
 
-def described(toml, served, path):
+def described(toml, devices, path):
     """Write the same instrument's file, its devices behind drivers."""
     file = read_instrument_file(toml)
     values = file.model_dump(exclude_unset=True, exclude={"simulated", "kind"})
-    behind = type(file).model_validate({**values, "kind": "devices", "devices": served.devices})
+    behind = type(file).model_validate({**values, "kind": "devices", "devices": devices})
     path.write_text(instrument_text(behind), encoding="utf-8")
 
 
@@ -30,12 +36,12 @@ def described(toml, served, path):
 def scan_through(small_toml, tmp_path_factory):
     """Scan through an emulator: `report, microscope = scan_through("grbl")`; the microscope is the simulated one."""
 
-    def scan(name, faults=None, out=None, **options):
+    def scan(name, **options):
         simulated = open_microscope(small_toml(), "blood-smear", 2)
-        out = out or tmp_path_factory.mktemp(name) / "scan"
-        with serve(name, simulated.microscope, haste=math.inf, faults=faults, **options) as served:
+        out = tmp_path_factory.mktemp(name) / "scan"
+        with serve(name, simulated.microscope, haste=math.inf, **options) as served:
             path = out.parent / f"{name}.toml"
-            described(small_toml(), served, path)
+            described(small_toml(), served.devices, path)
             with open_microscope(str(path), "blood-smear", 2) as opened:
                 instrument = replace(opened, truth=simulated.truth)
                 return api.scan(instrument, out, AREA_MM, predictor=Knowing(instrument)), simulated.microscope
@@ -63,37 +69,49 @@ def test_a_scan_through_it_is_as_well_in_focus_as_without(scan_through, direct, 
     assert microscope.lamp.is_on == (options == {"api": "v2"})  # whose lamp nobody can put out
 
 
+@contextmanager
+def plugged_in(port, firmware):
+    """A board at a port whose name stays the same, as those in /dev/serial/by-id do."""
+    with PtyPort(firmware) as pty:
+        port.unlink(missing_ok=True)
+        port.symlink_to(pty.name)
+        yield
+        port.unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(
-    ("fault", "why"),
+    ("fault", "why", "options"),
     [
-        ("unplug", "is gone"),
-        pytest.param("reset", "restarted", marks=slow),
-        pytest.param("alarm", "limit switch", marks=slow),
+        ("unplug", "is gone", {}),
+        pytest.param("reset", "restarted", {}, marks=slow),
+        pytest.param("alarm", "limit switch", {}, marks=slow),
+        pytest.param("alarm", "limit switch", {"unlock": True}, marks=slow),
     ],
 )
-def test_a_board_that_fails_in_mid_scan_stops_it_with_the_lamp_off_and_the_fields_so_far(
-    scan_through, tmp_path, fault, why
+def test_a_board_that_fails_in_mid_scan_stops_it_and_once_it_is_well_the_scan_is_gone_on_with(
+    small_toml, parfocal, use_predictor, tmp_path, monkeypatch, fault, why, options
 ):
-    faults = Faults(**{f"{fault}_in_move": 50})
-    with pytest.raises(ScanStoppedError, match=why):
-        scan_through("grbl", faults, tmp_path / "scan")
-    folder = FieldsFolder(tmp_path / "scan")
-    assert 0 < len(folder.records) < folder.header.rows * folder.header.columns
-
-
-@slow
-def test_a_scan_that_a_restart_of_the_board_broke_off_is_gone_on_with(small_toml, parfocal, tmp_path, network):
-    simulated = open_microscope(small_toml(), "blood-smear", 2).microscope
-    path, out = tmp_path / "board.toml", tmp_path / "scan"
-    with serve("grbl", simulated, haste=math.inf, faults=Faults(reset_in_move=60)) as served:
-        described(small_toml(), served, path)
-        code, _, err = parfocal("scan", path, "--out", out, "--area", "0.24x0.18")
+    monkeypatch.setattr("parfocal.supervisor.overseen._ENDS_WITHIN_S", 0.2)  # without its board it tries for a minute
+    painted = painted_scan(0.2, seed=1)
+    use_predictor(lambda _: painted.predictor)
+    stand, lamp = Stand(painted.microscope, math.inf), painted.microscope.lamp
+    path, out, port = tmp_path / "board.toml", tmp_path / "scan", tmp_path / "port"
+    with ExitStack() as powered:
+        camera = powered.enter_context(web_camera(stand))
+        stage = {"driver": "grbl", "port": str(port), **LIMITS, "settle_ms": 0.0, **options}
+        snapshots = {"driver": "url-camera", "url": f"{camera.url}/snapshot.ppm", "stale_frames": 0}
+        toml = small_toml("backlash_um = [80.0, 80.0]", "backlash_um = [20.0, 20.0]")  # as the painted instrument has
+        described(toml, {"stage": stage, "camera": snapshots}, path)
+        powered.enter_context(plugged_in(port, GrblFirmware(stand, Faults(**{f"{fault}_in_move": 46}))))
+        code, _, err = parfocal("scan", path, "--out", out, "--area", "0.15x0.12")
         assert code == 3
-        assert "restarted" in err
-        assert not simulated.lamp.is_on
+        assert why in err
+        assert not lamp.is_on
         before = len(FieldsFolder(out).records)
+        if fault == "unplug":
+            powered.enter_context(plugged_in(port, GrblFirmware(stand, Faults())))
         code, _, err = parfocal("scan", "--resume", out)
         assert code == 0, err
-        assert not simulated.lamp.is_on
+        assert not lamp.is_on
     after = FieldsFolder(out)
     assert 0 < before < len({record.index for record in after.records}) == after.header.rows * after.header.columns

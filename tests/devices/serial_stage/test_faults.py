@@ -1,6 +1,7 @@
 """What goes wrong with a board is said in words or put right; the lamp goes out, and the next opening goes on."""
 
 import errno
+from threading import Timer
 
 import pytest
 
@@ -43,12 +44,19 @@ class TestThePort:
                 emulated.open()
 
     @each_driver
-    def test_that_another_program_uses_is_busy(self, switched_on, driver):
+    def test_that_another_program_uses_is_busy(self, switched_on, driver, monkeypatch):
+        monkeypatch.setattr("parfocal.devices.serial_stage.line._BUSY_S", 0.1)
         with switched_on(driver) as emulated:
             first = emulated.open()
             with pytest.raises(InstrumentError, match="another program is using it"):
                 emulated.open()
             first.close()
+            emulated.open().close()
+
+    def test_that_another_program_uses_for_a_moment_is_waited_for(self, switched_on):
+        with switched_on("grbl") as emulated:
+            first = emulated.open()
+            Timer(0.2, first.close).start()
             emulated.open().close()
 
     def test_with_another_board_behind_it_is_told_of(self, switched_on):

@@ -11,6 +11,8 @@ import serial
 from parfocal.errors import DisconnectedError, InstrumentError
 
 _LONGEST_LINE = 1024
+_BUSY_S, _TRY_AGAIN_S = 5.0, 0.1
+"""A port that is in use is waited for: whoever puts out the lamp after a scan broke off holds it for a moment."""
 _NUMBER = re.compile(r"\((\d+), '")
 _WORDS = {
     errno.ENOENT: "there is no such port: is the board plugged in, and the name right? `parfocal devices` lists ports",
@@ -41,10 +43,7 @@ class SerialLine:
         self.port = port
         self._buffer = b""
         self.is_gone = self._is_closed = False
-        try:
-            self._serial = serial.Serial(port, baud, timeout=0.05, write_timeout=2.0, exclusive=True)
-        except (serial.SerialException, OSError, ValueError) as error:
-            raise InstrumentError(f"serial port {port}: {_in_words(error)}") from error
+        self._serial = _opened(port, baud)
 
     def send(self, text: str) -> None:
         """Send characters as they are. Raises DisconnectedError if the port is gone."""
@@ -103,8 +102,19 @@ class SerialLine:
         return DisconnectedError(f"serial port {self.port} is gone: was the board unplugged or switched off?")
 
 
-def _in_words(error: Exception) -> str:
+def _opened(port: str, baud: int) -> serial.Serial:
+    until_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            return serial.Serial(port, baud, timeout=0.05, write_timeout=2.0, exclusive=True)
+        except (serial.SerialException, OSError, ValueError) as error:
+            if _number(error) not in (errno.EBUSY, errno.EAGAIN) or time.monotonic() > until_s:
+                raise InstrumentError(f"serial port {port}: {_WORDS.get(_number(error), str(error))}") from error
+        time.sleep(_TRY_AGAIN_S)
+
+
+def _number(error: Exception) -> int:
     number = getattr(error, "errno", None)
     if number is None and (found := _NUMBER.search(str(error))):  # pyserial tells some in its text only
         number = int(found[1])
-    return _WORDS.get(number or 0, str(error))
+    return number or 0
