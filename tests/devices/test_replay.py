@@ -1,6 +1,16 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
-from contract import CameraContract, ClockContract, LampContract, XYContract, ZContract
+from contract import (
+    CameraContract,
+    ClockContract,
+    Connection,
+    ConnectionContract,
+    LampContract,
+    XYContract,
+    ZContract,
+)
 
 from parfocal.devices.base import RecordedZ
 from parfocal.devices.replay import replay_microscope
@@ -56,6 +66,22 @@ class TestReplayLamp(LampContract):
     @pytest.fixture
     def lamp(self, replay):
         return replay.microscope.lamp
+
+
+class TestConnection(ConnectionContract):
+    cannot: ClassVar = {
+        "silence": "a record answers out of memory",
+        "disconnected": "a record is read when it is opened; there is no connection to let go of",
+        "place": "a record begins at its first pair whenever it is opened",
+    }
+
+    @pytest.fixture
+    def connection(self):
+        def opened():
+            z = replay_microscope(stack(range(11)), OBJECTIVE, DELTA_UM).microscope.z
+            return lambda: None, lambda: z.move_to(7.0), lambda: z.position_um
+
+        return Connection(opened)
 
 
 class TestReplayClock(ClockContract):

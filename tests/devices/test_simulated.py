@@ -1,8 +1,17 @@
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from contract import CameraContract, ClockContract, LampContract, XYContract, ZContract
+from contract import (
+    CameraContract,
+    ClockContract,
+    Connection,
+    ConnectionContract,
+    LampContract,
+    XYContract,
+    ZContract,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +103,22 @@ class TestALampWhoseStateLivesInAFile(LampContract):
     def test_a_file_that_cannot_be_written_is_an_error_of_the_instrument(self, tmp_path):
         with pytest.raises(InstrumentError, match="cannot write"):
             SimulatedLamp(tmp_path / "absent" / "lamp").on()
+
+
+class TestConnection(ConnectionContract):
+    cannot: ClassVar = {
+        "silence": "a simulated device computes its answer; one that is at fault: test_faulty",
+        "disconnected": "a simulated device is reached without a connection, so that none can be let go of",
+        "place": "a simulated stage is made anew whenever it is opened, at its start",
+    }
+
+    @pytest.fixture
+    def connection(self):
+        def opened():
+            z = instrument()[0].z
+            return lambda: None, lambda: z.move_to(10.0), lambda: z.position_um
+
+        return Connection(opened)
 
 
 class TestVirtualClock(ClockContract):

@@ -1,8 +1,18 @@
 """Our devices inside Micro-Manager's core are what they were: the driver reaches them through it like any other."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
-from contract import CameraContract, FreshFramesContract, LampContract, XYContract, ZContract
+from contract import (
+    CameraContract,
+    Connection,
+    ConnectionContract,
+    FreshFramesContract,
+    LampContract,
+    XYContract,
+    ZContract,
+)
 
 from parfocal.config import open_microscope
 from parfocal.devices.base import Camera
@@ -14,6 +24,7 @@ unicore = pytest.importorskip("pymmcore_plus.experimental.unicore")
 
 from parfocal.devices.micromanager.driver import devices_of  # noqa: E402
 from parfocal.devices.micromanager.offered import XY, Z, offer  # noqa: E402
+from parfocal.devices.micromanager.session import close_session  # noqa: E402
 from parfocal.devices.micromanager.settings import MicroManagerSettings  # noqa: E402
 
 LIMITS = {"xy_limits_um": ((-12_500, 12_500), (-12_500, 12_500)), "z_limits_um": (-500, 500)}
@@ -31,11 +42,16 @@ def core(microscope):
     core.unloadAllDevices()
 
 
-@pytest.fixture(scope="module")
-def devices(core):
+def offered(core):
+    """What the driver makes of it."""
     settings = MicroManagerSettings.model_validate({"configuration": "", **LIMITS})
     asked = Asked(frozenset({"camera", "xy", "z", "lamp"}), (240, 320), 0.345, WallClock(), None)
-    devices = devices_of(core, settings, asked)
+    return devices_of(core, settings, asked)
+
+
+@pytest.fixture(scope="module")
+def devices(core):
+    devices = offered(core)
     devices.lamp.on()
     return devices
 
@@ -76,6 +92,21 @@ class TestOfferedLamp(LampContract):
     @pytest.fixture
     def lamp(self, devices):
         return devices.lamp
+
+
+class TestConnection(ConnectionContract):
+    cannot: ClassVar = {"silence": "UniMMCore calls our devices on the caller's thread, and has no timeout of its own"}
+
+    @pytest.fixture
+    def connection(self, microscope):
+        goals = iter(range(10, 100, 10))
+
+        def opened():
+            session = offer(microscope)
+            z = offered(session).z
+            return lambda: close_session(session), lambda: z.move_to(float(next(goals))), lambda: z.position_um
+
+        return Connection(opened)
 
 
 def test_a_frame_passes_through_the_core_unchanged(core, microscope, monkeypatch):
