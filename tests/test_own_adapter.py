@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from contract import LampContract, XYContract, ZContract
+from contract import Connection, ConnectionContract, LampContract, XYContract, ZContract
 
 from parfocal.config.assembled import check_devices
 from parfocal.config.tables import InstrumentFile
@@ -109,6 +110,23 @@ class TestLamp(LampContract):
     @pytest.fixture
     def lamp(self, devices):
         return devices.lamp
+
+
+class TestConnection(ConnectionContract):
+    @pytest.fixture
+    def connection(self, module, board):
+        goals = iter(range(10, 60, 10))
+
+        def reached():
+            devices = opened(module, f"socket://127.0.0.1:{board.server_address[1]}", timeout_s=0.2)
+
+            def let_go():
+                with suppress(InstrumentError):  # the lamp of a deaf board may still be lit, which is told
+                    devices.close()
+
+            return let_go, lambda: devices.z.move_to(float(next(goals))), lambda: devices.z.position_um
+
+        return Connection(reached, lambda: setattr(board, "is_deaf", True), 0.2)
 
 
 def test_the_instrument_of_the_page_takes_it(module, small_toml):
