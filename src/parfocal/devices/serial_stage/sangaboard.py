@@ -74,15 +74,14 @@ class SangaBoard(Board):
 
     def _drive(self, target: Mapping[AxisName, int]) -> None:
         for _ in range(2):  # a move that was lost on the line is told again, from where it stands
-            stands = dict(zip(AXES, self.position(), strict=True))
+            stands = dict(zip(AXES, self.stands, strict=True))
             ways = [target.get(axis, stands[axis]) - stands[axis] for axis in AXES]
-            if not any(ways):
-                break
             self._sets_out(target)
             self._move_by(ways)
-        self.look()
-        if not self.stands_at(target):
-            self._lose(f"it stands at {self.stands} steps, away from where it was sent")
+            self.look()
+            if self.stands_at(target):
+                return
+        self._lose(f"it stands at {self.stands} steps, away from where it was sent")
 
     def _halt(self) -> None:
         with self._lock:
