@@ -36,6 +36,7 @@ export class Pane {
       navigatorPosition: "TOP_RIGHT",
       navigatorBackground: "#e9ecef",
       animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.5,
+      maxTilesPerFrame: 16,  // one tile a frame, as it is otherwise, makes the first view take as many frames as tiles
       maxZoomPixelRatio: 4,
       minZoomImageRatio: 0.25,
       visibilityRatio: 0.3,
