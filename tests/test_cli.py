@@ -85,16 +85,30 @@ def test_examples_in_help_name_options_that_exist(path):
 # A scan
 
 
+@pytest.fixture(scope="module")
+def once():
+    """What is made for all tests of this file, by what it is."""
+    return {}
+
+
 @pytest.fixture
-def scanned(parfocal, use_predictor, small_toml, tmp_path):
-    """(output of a small scan, its folder, the instrument that made it)."""
+def scanned(parfocal, use_predictor, small_toml, tmp_path_factory, once):
+    """(output of a small scan, its folder, the instrument that made it): not to be changed."""
     opened = use_predictor(Knowing)
-    folder = tmp_path / "slide"
-    result = parfocal("scan", small_toml(), "--out", folder, "--specimen", "blood-smear", "--area", AREA, "--seed", 3)
-    return result, folder, opened[0]
+    if not once:
+        folder = tmp_path_factory.mktemp("scanned") / "slide"
+        arguments = ("--specimen", "blood-smear", "--area", AREA, "--seed", 3)
+        once["scan"] = parfocal("scan", small_toml(), "--out", folder, *arguments), folder, opened[0]
+    return once["scan"]
 
 
-def test_a_scan_says_what_came_of_it_and_where_it_lies(parfocal, scanned):
+@pytest.fixture
+def own_scan(scanned, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(scanned[1], tmp_path / "slide")
+
+
+def test_a_scan_says_what_came_of_it_and_where_it_lies(scanned):
     (code, out, err), folder, instrument = scanned
     assert (code, err) == (0, "")
     assert "4 fields, 0 empty, 0 in doubt, 0 taken again" in out
@@ -103,11 +117,14 @@ def test_a_scan_says_what_came_of_it_and_where_it_lies(parfocal, scanned):
         assert str(folder / name) in out
         assert (folder / name).is_file()
     assert not instrument.microscope.lamp.is_on
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def test_what_drifted_is_told_with_a_warning(parfocal, own_scan):
+    report = json.loads((own_scan / "report.json").read_text(encoding="utf-8"))
     assert report["drift"].keys() >= {"light_change", "focus_um_per_min", "warnings"}
     report["drift"] = {"light_change": -0.2, "focus_um_per_min": 0.9, "warnings": ["the light changed by -20.0%"]}
-    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    out = parfocal("scan", "--resume", folder)[1]
+    (own_scan / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    out = parfocal("scan", "--resume", own_scan)[1]
     assert "drift: light -20.0% from first field to last, focus +0.90 µm a minute\nwarning: the light changed by" in out
 
 
@@ -119,8 +136,8 @@ def test_json_prints_the_report_and_nothing_else(parfocal, use_predictor, small_
     assert json.loads(out) == json.loads((tmp_path / "slide" / "report.json").read_text(encoding="utf-8"))
 
 
-def test_overwrite_replaces_an_earlier_scan_and_nothing_else(parfocal, scanned, small_toml):
-    folder = scanned[1]
+def test_overwrite_replaces_an_earlier_scan_and_nothing_else(parfocal, own_scan, small_toml):
+    folder = own_scan
     again = ("scan", small_toml(), "--out", folder, "--specimen", "blood-smear", "--area", AREA, "--seed", 4)
     code, _, err = parfocal(*again)
     assert code == 2
@@ -183,8 +200,8 @@ def test_info_describes_the_folder_and_the_slide(parfocal, scanned):
     assert "0.345" in out
 
 
-def test_stitch_makes_the_slide_again(parfocal, scanned):
-    folder = scanned[1]
+def test_stitch_makes_the_slide_again(parfocal, own_scan):
+    folder = own_scan
     (folder / "slide.ome.tif").unlink()
     code, out, _ = parfocal("stitch", folder, "--json")
     figures = json.loads(out)
