@@ -165,7 +165,14 @@ def test_one_field_is_focused_and_the_lamp_put_out(small_toml):
     assert not instrument.microscope.lamp.is_on
 
 
-@pytest.mark.parametrize("first", ["", "from parfocal.scan.plan import plan_scan", "import parfocal.scan"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        pytest.param("from parfocal.scan.plan import plan_scan", marks=pytest.mark.slow),
+        pytest.param("import parfocal.scan", marks=pytest.mark.slow),
+    ],
+)
 def test_the_function_scan_goes_before_the_package_of_that_name_whatever_was_imported_first(first):
     code = (
         f"{first}\nfrom parfocal import scan\nimport parfocal\nfrom parfocal.scan.report import REPORT_FILE\n"

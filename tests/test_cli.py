@@ -506,6 +506,7 @@ def test_commands_offer_every_lens_that_test_stacks_can_be_taken_through():
         assert option.default == DEFAULT_LENS
 
 
+@pytest.mark.slow
 def test_delta_benchmark_tells_what_a_network_knows_and_what_it_does_not(parfocal, monkeypatch, network):
     from parfocal.benchmark import delta
 
@@ -539,6 +540,7 @@ def broken_off(parfocal, use_predictor, small_toml, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_scan_that_broke_off_is_not_complete_and_after_a_resume_it_is(parfocal, broken_off):
     code, out, _ = parfocal("verify", broken_off, "--json")
     before = json.loads(out)

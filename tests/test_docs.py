@@ -145,6 +145,7 @@ def test_slow_commands_of_the_documentation_run(page, run_page):
     run_page(page, "console", "console slow")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("console serves"), ids=name_of)
 def test_commands_that_serve_answer_and_end_with_ctrl_c(page, folder):
     for words in commands(page, "console serves"):
@@ -182,6 +183,7 @@ def test_the_python_example_runs(folder, network):
     run([sys.executable, "-c", example], folder)
 
 
+@pytest.mark.slow
 def test_the_predictor_of_the_documentation_is_judged_and_focuses(folder):
     (example,) = blocks(ROOT / "docs" / "training.md", "python predictor")
     run([sys.executable, "-c", example], folder)

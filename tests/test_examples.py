@@ -23,6 +23,7 @@ def test_every_example_says_what_its_drivers_can_be_told(file):
     check_devices(instrument)
 
 
+@pytest.mark.slow
 def test_micro_managers_demonstration_moves_and_exposes_and_no_field_is_called_focused(parfocal, tmp_path, network):
     pytest.importorskip("mm_test_adapters")
     demo = EXAMPLES / "micromanager-demo.toml"

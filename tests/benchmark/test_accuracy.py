@@ -20,6 +20,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory):
     return measure_accuracy([folder / "same"], [shipped_network()])
 
 
+@pytest.mark.slow
 def test_the_network_stands_beside_the_parabola_and_the_full_stack(rows):
     assert [(row.method, row.images) for row in rows] == [
         ("focus.onnx", 2),
@@ -42,6 +43,7 @@ def test_at_20x_what_is_near_is_within_2_micrometres(rows):
     assert rows[-1].right_beyond is None  # one field for a stack, in focus
 
 
+@pytest.mark.slow
 def test_at_40x_what_is_near_is_within_5_micrometres_and_the_direction_counts_beyond(tmp_path: Path):
     synthesize_stack(tmp_path / "same", SetSettings("same", 1, "fast", (1, 1), lens="40x0.65"), 0)
     network, parabola, _ = rows = measure_accuracy([tmp_path / "same"], [shipped_network()])

@@ -60,6 +60,7 @@ def grey_slide(monkeypatch):
     monkeypatch.setattr(delta, "render", render)
 
 
+@pytest.mark.slow
 def test_an_error_that_is_known_comes_out_for_every_delta_and_condition(grey_slide):
     rows = measure_delta([Candidate("knowing", Photometer(0.5), ALL_DELTAS)], 2, 3, TILE)
     assert [(row.condition, row.delta_um) for row in rows] == [(name, d) for name in CONDITIONS for d in DELTAS_UM]
@@ -71,6 +72,7 @@ def test_an_error_that_is_known_comes_out_for_every_delta_and_condition(grey_sli
         assert row.near.pairs == 2 * 5
 
 
+@pytest.mark.slow
 def test_a_predictor_that_takes_up_for_down_is_found_out(grey_slide):
     rows = measure_delta([Candidate("mirrored", Photometer(mirrored=True), ALL_DELTAS)], 1, 3, TILE)
     for row in rows:
@@ -94,6 +96,7 @@ def test_a_delta_that_a_predictor_does_not_know_is_never_asked_for_and_has_no_fi
     assert sum("not known" in line for line in lines) == len(CONDITIONS) * 4
 
 
+@pytest.mark.slow
 def test_nothing_but_delta_and_the_condition_differs():
     recorder = Recorder()
     measure_delta([Candidate("recorder", recorder, ALL_DELTAS)], 1, 1, TILE)

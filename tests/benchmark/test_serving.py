@@ -6,6 +6,7 @@ from parfocal.benchmark.serving import measure_serving
 from parfocal.errors import SettingsError
 
 
+@pytest.mark.slow
 def test_readers_who_pan_at_once_all_get_their_tiles():
     costs = measure_serving(side_mm=0.9, readers=4, seconds=3, cache_mb=1)
     assert costs.errors == 0

@@ -65,12 +65,14 @@ def test_without_peers_there_are_none():
         assert row.seconds > 0
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_is_told_with_its_reason(peer):
     rows = measure(SMALL, peer("echo 'ValueError: no tiles' >&2; exit 1"))
     assert [row.failure for row in rows if row.program == "ashlar"] == ["ValueError: no tiles"]
     assert [row.seconds for row in rows if row.program == "multiview-stitcher"] == [None]
 
 
+@pytest.mark.slow
 def test_a_peer_is_judged_by_the_same_truth(peer):
     """A peer that believes the stage, and one seam that is 50 px off."""
     program = (

@@ -59,7 +59,8 @@ slow = pytest.mark.slow
 
 
 # the other emulators: tests/benchmark/test_adapters.py, without stitching
-@pytest.mark.parametrize(("name", "options"), [("grbl", {}), pytest.param("openflexure", {"api": "v2"}, marks=slow)])
+@slow
+@pytest.mark.parametrize(("name", "options"), [("grbl", {}), ("openflexure", {"api": "v2"})])
 def test_a_scan_through_it_is_as_well_in_focus_as_without(scan_through, direct, name, options):
     report, microscope = scan_through(name, **options)
     assert report["fields"] == direct["fields"] >= 4
@@ -82,7 +83,7 @@ def plugged_in(port, firmware):
 @pytest.mark.parametrize(
     ("fault", "why", "options"),
     [
-        ("unplug", "is gone", {}),
+        pytest.param("unplug", "is gone", {}, marks=slow),
         pytest.param("reset", "restarted", {}, marks=slow),
         pytest.param("alarm", "limit switch", {}, marks=slow),
         pytest.param("alarm", "limit switch", {"unlock": True}, marks=slow),

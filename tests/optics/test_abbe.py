@@ -65,6 +65,7 @@ def test_one_layer_gives_what_an_independent_abbe_sum_gives(z_um: float):
     np.testing.assert_allclose(mine, other, atol=1e-3 * other.std())
 
 
+@pytest.mark.slow
 def test_for_a_weak_specimen_in_two_layers_with_aberration_it_agrees_with_the_fast_light():
     absorbance = [0.02 * (3 + smooth_texture(3, 4)), 0.02 * (3 + smooth_texture(4, 4))]
     phase = [0.02 * smooth_texture(5, 4), 0.02 * smooth_texture(6, 4)]
@@ -117,6 +118,7 @@ def test_a_moved_picture_is_the_picture_moved():
     np.testing.assert_allclose(moved, np.roll(still, (3, -5), axis=(0, 1)), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_ghosts_of_the_source_points_stay_faint():
     """Measured on blood-smear, the sharper of the two: 0.7 % of the contrast at 0, 2.4 % at -3, 5.5 % at 10 µm."""
     specimen = make_sample("blood-smear", 4, Topography(), Appearance(cover=0.99, thickness_um=1.0, dust_per_mm2=0))

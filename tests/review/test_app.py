@@ -42,6 +42,7 @@ def test_serve_prints_its_address_when_it_answers_and_ends_with_ctrl_c(slides, d
         assert (process.returncode, out, err) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_view_opens_one_slide_and_shows_no_other(slides, database_url):
     arguments = ("view", slides / SECRET_NAME, "--database", database_url, "--port", 0, "--no-browser", "--json")
     with running(*arguments) as (_, line):
@@ -59,6 +60,7 @@ def test_a_scan_that_is_viewed_stays_as_it_is(slides, serve, tmp_path):
     (slides / "parfocal.sqlite").unlink()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_told(parfocal, slides, database_url):
     with running("serve", slides, "--database", database_url, "--port", 0) as (_, line):
         port = line.rstrip("/\n").rsplit(":", 1)[1]

@@ -115,6 +115,7 @@ def put_under(browser, seed):
     assert browser.post("/api/instrument/specimen", json={"specimen": "blood-smear", "seed": seed}).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_stopped_scan_keeps_what_it_has_and_is_gone_on_with(browser, server, folder, lamp, small_toml):
     """Over the same slide, by the same instrument: others are told what is wrong, and change nothing."""
     desk = server.services.desk
@@ -233,6 +234,7 @@ def test_a_jog_beyond_a_limit_moves_nothing_at_all(browser, by):
     assert all(after[axis] == before[axis] for axis in ("x_um", "y_um", "z_um"))
 
 
+@pytest.mark.slow
 def test_a_jog_that_had_to_wait_for_a_scan_moves_nothing(browser, server, monkeypatch):
     desk = server.services.desk
     devices = desk._devices

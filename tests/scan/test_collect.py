@@ -148,6 +148,7 @@ class TestGoingOn:
         assert run(collected[0], collected[3]) == ()
         assert len(collected[1].at_exposures_um) == exposures
 
+    @pytest.mark.slow
     def test_a_broken_instrument_keeps_the_stacks_so_far(self, instrument, tmp_path):
         def break_down(what, done, total):
             if what == "recording planes" and done == 12:
@@ -161,6 +162,7 @@ class TestGoingOn:
         with pytest.raises(SettingsError, match=r"blood-smear-1 with step_um 1\.0, not 0\.5"):
             run(collected[0], collected[3], replace(WANTED, step_um=0.5))
 
+    @pytest.mark.slow
     def test_slides_share_a_folder_and_stay_apart(self, small_toml, tmp_path):
         for slide in ("one", "two"):
             instrument = open_microscope(small_toml(), "blood-smear", seed=1)

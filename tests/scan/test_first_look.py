@@ -39,7 +39,14 @@ def test_what_is_wrong_with_the_light_is_said_in_words(frame, words):
     assert all(word in sentence for word, sentence in zip(words, said, strict=True))
 
 
-@pytest.mark.parametrize(("invert", "swap"), [((), False), (("x",), False), (("y",), True), (("x", "y"), True)])
+@pytest.mark.parametrize(
+    ("invert", "swap"),
+    [
+        ((), False),
+        (("y",), True),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((("x",), False), (("x", "y"), True))),
+    ],
+)
 def test_directions_are_found_so_that_declaring_them_puts_the_axes_right(invert, swap, small_toml):
     toml = small_toml("frame_shape = [240, 320]", "frame_shape = [480, 640]")
     microscope = open_microscope(toml, "blood-smear", seed=1).microscope

@@ -327,7 +327,7 @@ class TestWhatTheFolderKnows:
 
 
 class TestAScanThatWasStoppedWhileItsSlideWasMade:
-    @pytest.mark.parametrize("left", ["slide.ome.tif.part", "report.json.part"])
+    @pytest.mark.parametrize("left", ["slide.ome.tif.part", pytest.param("report.json.part", marks=pytest.mark.slow)])
     def test_the_slide_is_made_and_nothing_moves(self, whole, tmp_path, left):
         folder = shutil.copytree(whole[0].path, tmp_path / "scan")
         for name in ("slide.ome.tif", "overview.jpg", "report.json", "focus.png"):
@@ -356,6 +356,7 @@ class TestFieldsThatWereTakenAgainSince:
             writer.put(again, folder.frame(folder.records[0]))
         return folder.path
 
+    @pytest.mark.slow
     def test_the_slide_is_made_of_them_without_an_instrument(self, stale):
         slide = (stale / "slide.ome.tif").read_bytes()
         assert not api.verify(stale).complete

@@ -79,6 +79,7 @@ def test_stitching_again_replaces_the_result_by_the_same(result, scan):
     assert result.slide_path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_without_truth_there_is_no_error_to_report(synthetic_scan):
     result = stitch(synthetic_scan(1, 2, truth=False).folder.path)
     assert (result.rms_error_px, result.max_error_px, result.rms_error_all_px) == (None, None, None)

@@ -95,6 +95,7 @@ def test_a_finished_stack_is_left_alone_and_an_unfinished_one_is_made_again(fold
     assert len(read_stacks(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_several_processes_render_the_same_set(folder, tmp_path):
     told = []
     synthesize(tmp_path, SETTINGS, 2, jobs=2, on_progress=lambda *progress: told.append(progress))
@@ -168,6 +169,7 @@ def test_through_40x_a_stack_reaches_25_micrometres_and_pairs_are_3_apart(tmp_pa
     assert abs(stack.defocus(sharpest)) < 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in LENSES if name != "40x0.65"])
 def test_through_any_other_lens_a_stack_looks_like_one_at_20x(name, tmp_path):
     lens = LENSES[name]

@@ -180,6 +180,7 @@ def test_homing_finds_a_lost_place_again(switched_on, driver):
         devices.close()
 
 
+@pytest.mark.slow
 @each_driver
 def test_a_board_that_is_opened_again_in_mid_scan_stops_it_or_knows_its_place(switched_on, driver):
     """One that restarted says 0, or is homed, which is not where it was left: neither is gone on with."""

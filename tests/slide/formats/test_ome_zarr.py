@@ -130,6 +130,7 @@ def test_a_full_disk_leaves_the_earlier_image_and_no_rubbish(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_bucket_takes_it_as_well(bucket, tmp_path):
     url = f"{bucket}/deep/my slide 🔬.zarr"
     write(url, tmp_path)
@@ -167,6 +168,7 @@ def test_a_bucket_that_is_not_there_is_a_file_error(bucket, tmp_path):
         Slide.open("s3://nobody-has-this/a.zarr")
 
 
+@pytest.mark.slow
 def test_a_scan_is_exported_to_a_bucket_and_nothing_lies_here(bucket, synthetic_scan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = synthetic_scan(2, 2, seed=31).folder

@@ -221,6 +221,7 @@ def test_the_picture_is_one_page(report):
     assert 0.9 < height / width < 1.5
 
 
+@pytest.mark.slow
 def test_the_command_reports_as_text_and_as_json(scan, tmp_path):
     told = CliRunner().invoke(cli, ["qc", str(scan.folder.path), "--out", str(tmp_path)], catch_exceptions=False)
     assert told.exit_code == 0
@@ -245,6 +246,7 @@ def test_several_scans_have_a_report_each(scan, synthetic_scan, tmp_path):
         assert {path.rsplit("/", 2)[1] for path in slide["files"]} == {name}
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_leaves_the_one_before(scan, tmp_path):
     (tmp_path / "report").write_text("a file, no folder")
     with pytest.raises(FileError, match="report"):
@@ -252,6 +254,7 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before(scan, tmp_path):
     assert (tmp_path / "report").read_text() == "a file, no folder"
 
 
+@pytest.mark.slow
 def test_a_single_empty_field_has_a_report_too(synthetic_scan, tmp_path):
     report = report_quality(synthetic_scan(1, 1, empty=(0,)).folder.path, tmp_path)
     assert report.verdict == "incomplete"

@@ -53,7 +53,7 @@ def found_in(scan, k, **settings):
     return register(Distorted(scan.folder, k), flat, RegistrationSettings(**settings))
 
 
-@pytest.mark.parametrize("k", [0.006, -0.006])
+@pytest.mark.parametrize("k", [0.006, pytest.param(-0.006, marks=pytest.mark.slow)])
 def test_distortion_is_found_and_taken_out(scan, k):
     found = found_in(scan, k)
     assert found.distortion == pytest.approx(k, rel=0.1)
