@@ -2,13 +2,17 @@
 
 import errno
 from threading import Timer
+from types import SimpleNamespace
 
 import pytest
+import serial
 
 from emulated import LIMITS, asked, board
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.driver import driver_named
+from parfocal.devices.serial_stage import line
 from parfocal.errors import InstrumentError
+from parfocal.supervisor import __main__ as supervisor
 
 DRIVERS = ("grbl", "marlin", "sangaboard")
 each_driver = pytest.mark.parametrize("driver", DRIVERS)
@@ -33,8 +37,6 @@ class TestThePort:
             emulated.open(port=str(path))
 
     def test_that_may_not_be_opened_says_who_may(self, switched_on, monkeypatch):
-        import serial
-
         def refuse(*_arguments, **_options):
             raise serial.SerialException(errno.EACCES, "could not open port: Permission denied")
 
@@ -52,6 +54,22 @@ class TestThePort:
                 emulated.open()
             first.close()
             emulated.open().close()
+
+    def test_that_is_held_while_a_lamp_is_put_out_is_waited_for_as_long_as_that_may_take(self, monkeypatch):
+        now_s, opened = [0.0], []
+
+        def sleep(pause_s):
+            now_s[0] += pause_s
+
+        def held_by_the_supervisor(port, *_arguments, **_options):
+            if now_s[0] < supervisor._ANSWERS_WITHIN_S:
+                raise serial.SerialException(errno.EBUSY, "could not open port: busy")
+            opened.append(port)
+
+        monkeypatch.setattr(line, "time", SimpleNamespace(monotonic=lambda: now_s[0], sleep=sleep))
+        monkeypatch.setattr(serial, "Serial", held_by_the_supervisor)
+        line.SerialLine("/dev/ttyUSB0", 115200)
+        assert opened == ["/dev/ttyUSB0"]
 
     def test_that_another_program_uses_for_a_moment_is_waited_for(self, switched_on):
         with switched_on("grbl") as emulated:

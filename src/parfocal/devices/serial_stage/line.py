@@ -11,8 +11,8 @@ import serial
 from parfocal.errors import DisconnectedError, InstrumentError
 
 _LONGEST_LINE = 1024
-_BUSY_S, _TRY_AGAIN_S = 5.0, 0.1
-"""A port that is in use is waited for: whoever puts out the lamp after a scan broke off holds it for a moment."""
+_BUSY_S, _TRY_AGAIN_S = 20.0, 0.1
+"""A port that is in use is waited for: whoever puts out the lamp after a scan broke off may hold it for 15 s."""
 _NUMBER = re.compile(r"\((\d+), '")
 _WORDS = {
     errno.ENOENT: "there is no such port: is the board plugged in, and the name right? `parfocal devices` lists ports",
