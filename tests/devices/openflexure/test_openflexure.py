@@ -1,9 +1,11 @@
 """An OpenFlexure microscope keeps every contract, over both versions of its API, emulated on the loopback interface."""
 
+import json
 import math
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +26,7 @@ from emulated import LIMITS, asked
 from parfocal.config import Instrument, open_microscope
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.driver import driver_named
+from parfocal.devices.openflexure import connection as openflexure
 from parfocal.devices.openflexure.versions import Mapping2D
 from parfocal.emulators.openflexure import OpenFlexureState, openflexure_server
 from parfocal.emulators.stand import Stand
@@ -237,6 +240,61 @@ def test_a_server_that_calls_itself_otherwise_is_asked_at_the_address_that_was_g
         devices = emulated.open(["camera"])
         assert devices.camera.frame_shape == (240, 320)
         devices.close()
+
+
+class TestRedirects:
+    """Of a server whose answers are a table: of each path its status, and where it redirects to."""
+
+    HERE, THERE = "/api", "/api/"
+
+    @pytest.fixture
+    def asked_of(self):
+        @contextmanager
+        def asked_of(answers):
+            class Answering(BaseHTTPRequestHandler):
+                def do_GET(self):
+                    self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                    status, there = answers.get(self.path, (404, None))
+                    self.send_response(status)
+                    if there is not None:
+                        self.send_header("Location", there)
+                    self.end_headers()
+                    self.wfile.write(json.dumps({"status": "completed", "output": self.command}).encode())
+
+                do_POST = do_GET  # noqa: N815
+
+                def log_message(self, *_):
+                    pass
+
+            with LoopbackServer(Answering) as server:
+                connection = openflexure.Connection(server.url, 2.0, 2.0)
+                yield connection
+                connection.close()
+
+        return asked_of
+
+    @pytest.mark.parametrize("there", [THERE, f"https://microscope.invalid:5001{THERE}"])
+    def test_are_followed_on_the_server_that_was_given(self, asked_of, there):
+        with asked_of({self.HERE: (302, there), self.THERE: (200, None)}) as connection:
+            assert connection.read(self.HERE)["output"] == "GET"
+            assert connection.has(self.HERE)
+
+    @pytest.mark.parametrize("status", [307, 308])
+    def test_of_an_action_that_was_not_carried_out_are_followed_too(self, asked_of, status):
+        with asked_of({self.HERE: (status, self.THERE), self.THERE: (200, None)}) as connection:
+            assert connection.act(self.HERE, {"x": 1}) == "POST"
+
+    def test_of_an_action_that_may_have_been_carried_out_are_told(self, asked_of):
+        answers = {self.HERE: (302, self.THERE), self.THERE: (200, None)}
+        with asked_of(answers) as connection, pytest.raises(InstrumentError, match=r"/api redirects to .*/api/: is"):
+            connection.act(self.HERE, {"x": 1})
+
+    @pytest.mark.parametrize("ask", ["read", "has"])
+    def test_without_end_are_told_without_the_password_in_them(self, asked_of, ask):
+        answers = {self.HERE: (301, f"https://user:secret@microscope.invalid{self.HERE}")}
+        told = r"/api redirects to https://microscope\.invalid/api: is the url right"
+        with asked_of(answers) as connection, pytest.raises(InstrumentError, match=told):
+            getattr(connection, ask)(self.HERE)
 
 
 class TestWhatIsWrong:

@@ -20,6 +20,8 @@ _SLOWEST_POLL_S = 0.05
 _OK = 200
 _IN_USE = (409, 423)
 _UNDER_WAY = ("idle", "pending", "running")
+_REDIRECTS_AT_MOST = 3
+_SAME_METHOD = (307, 308)  # a POST that is redirected so was not carried out, and is to be sent again
 
 
 class Connection:
@@ -102,14 +104,26 @@ class Connection:
         if self._is_closed:
             raise InstrumentError(f"{self.name} was let go of: open it again")
         url = urljoin(self._url, path)
-        place = parse_url(url).request_uri  # always of this server, by whichever name it calls itself
+        body = None if values is None else json.dumps(values).encode()
+        headers = self._headers if values is None else self._headers_of_json
         try:
-            if values is None:
-                return self._connections.urlopen(method, place, headers=self._headers)
-            body = json.dumps(values).encode()
-            return self._connections.urlopen(method, place, body=body, headers=self._headers_of_json)
+            return self._followed(method, url, body, headers)
         except HTTPError as error:
             raise http_in_words(url, error) from error
+
+    def _followed(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        """The answer, redirects followed: always on this server, by whichever name it calls itself."""
+        asked = url
+        for _ in range(1 + _REDIRECTS_AT_MOST):
+            place = parse_url(url).request_uri
+            response = self._connections.urlopen(method, place, body=body, headers=headers, redirect=False)
+            there = response.get_redirect_location()
+            if not there:
+                return response
+            url = urljoin(url, there)
+            if method != "GET" and response.status not in _SAME_METHOD:
+                break
+        raise InstrumentError(f"{without_password(asked)} redirects to {without_password(url)}: is the url right?")
 
     def _checked(self, response: BaseHTTPResponse) -> BaseHTTPResponse:
         if 200 <= response.status < 300:
