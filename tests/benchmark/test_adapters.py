@@ -32,7 +32,7 @@ def measure(instrument, small_toml, **more):
     return measure_adapters(opened, instrument.settings, instrument.predictor(), plan, **more)
 
 
-MARKS = {"grbl": pytest.mark.slow, "openflexure": pytest.mark.slow, "micromanager": pytest.mark.slow}
+MARKS = {"grbl": pytest.mark.slow, "openflexure": pytest.mark.slow}  # docs/microscopes.md runs Micro-Manager
 NAMES = [pytest.param(name, marks=MARKS.get(name, pytest.mark.long)) for name in ADAPTERS]
 
 
