@@ -1,7 +1,9 @@
 """A slide is known by what it holds: it keeps its id when it is moved, and hands it to no other one."""
 
+import os
 import shutil
 
+import fsspec
 import numpy as np
 import pytest
 import tifffile
@@ -11,7 +13,8 @@ from sqlalchemy import create_engine, select, text
 from parfocal.review.accounts.trail import now
 from parfocal.review.database.connection import Database, upgrade
 from parfocal.review.database.tables import AnnotationRow, SlideRow
-from parfocal.review.shelf.places import LocalPlaces
+from parfocal.review.shelf.content import digest_of
+from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
 from parfocal.review.shelf.shelf import Shelf
 
 
@@ -25,7 +28,20 @@ def scans(tmp_path_factory):
         pixels = np.zeros((64, 64, 3), np.uint8)
         pixels[9, 9] = value
         tifffile.imwrite(folder / name, pixels, metadata=None)
+        grow_old(folder / name)
     return folder
+
+
+def grow_old(path):
+    """As if it was written long ago, and with it whatever lies in it."""
+    for one in (path, *path.rglob("*")):
+        os.utime(one, (1.7e9, 1.7e9))
+
+
+def at(shelf, place):
+    """The slide that lies there, looked for just now."""
+    shelf.look_again()
+    return next(slide for slide in shelf.slides() if slide.place == place)
 
 
 @pytest.fixture
@@ -94,10 +110,6 @@ def test_another_slide_in_the_place_of_one_that_was_drawn_on_is_new_and_the_firs
     assert between == {"scan-a": before["scan-b"], "other-a.tif": before["other-b.tif"]}
     shutil.rmtree(folder / "scan-a")
     write_scan(folder / "scan-a", "a third")
-    assert ids()["scan-a"] == before["scan-b"]  # of which nobody said anything
-    draw_on(database, before["scan-b"])
-    shutil.rmtree(folder / "scan-a")
-    write_scan(folder / "scan-a", "a fourth")
     assert ids()["scan-a"] not in before.values()
     (tmp_path / "scan-a").rename(folder / "back")
     assert ids()["back"] == before["scan-a"]
@@ -128,3 +140,70 @@ def test_slides_of_an_older_database_keep_their_ids_and_are_known_by_content_fro
     with database.reading() as session:
         assert None not in list(session.scalars(select(SlideRow.identity)))
     database.close()
+
+
+def test_a_slide_that_is_moved_while_the_server_runs_is_found_though_nobody_opens_the_gallery(folder, database):
+    shelf = Shelf(LocalPlaces(folder), database, 0)
+    for name in ("scan-a", "other-a.tif"):
+        slide_id = at(shelf, name).id
+        (folder / name).rename(folder / f"new-{name}")
+        assert shelf.slide(slide_id).place == f"new-{name}"
+
+
+def test_another_slide_in_its_place_while_the_server_runs_is_not_taken_for_it(folder, database):
+    shelf = Shelf(LocalPlaces(folder), database, 0)
+    for one, other in (("scan-a", "scan-b"), ("other-a.tif", "other-b.tif")):
+        first, second = at(shelf, one).id, at(shelf, other).id
+        shutil.rmtree(folder / one) if one.startswith("scan") else (folder / one).unlink()
+        (folder / other).rename(folder / one)
+        with pytest.raises(NotHereError):
+            shelf.slide(first)
+        assert shelf.slide(second).place == one
+
+
+def test_a_slide_is_known_by_its_place_while_it_is_copied_and_by_what_it_holds_once_that_is_over(folder, database):
+    shelf = Shelf(LocalPlaces(folder), database, 0)
+    tiles = folder / "image_files" / "0"
+    tiles.mkdir(parents=True)
+    (folder / "image.dzi").write_text("<Image/>")
+    (tiles / "0_0.jpg").write_bytes(b"first")
+    copied = at(shelf, "image.dzi").id
+    (tiles / "1_0.jpg").write_bytes(b"second")
+    assert at(shelf, "image.dzi").id == copied
+    grow_old(folder / "image_files")
+    grow_old(folder / "image.dzi")
+    assert at(shelf, "image.dzi").id == copied
+    for name in ("image.dzi", "image_files"):
+        (folder / name).rename(folder / f"new-{name}")
+    assert at(shelf, "new-image.dzi").id == copied
+    (folder / "image.dzi").write_text("<Another/>")
+    assert at(shelf, "image.dzi").id != copied
+
+
+def test_a_slide_that_was_written_just_now_inherits_nothing_of_the_one_whose_place_it_took(folder, database):
+    shelf = Shelf(LocalPlaces(folder), database, 0)
+    first = at(shelf, "other-a.tif").id
+    (folder / "other-a.tif").write_bytes(b"another")
+    with pytest.raises(NotHereError):
+        shelf.slide(first)
+
+
+def test_what_a_file_manager_leaves_behind_does_not_make_it_another_slide(tmp_path):
+    for name, part in (("dicom", "1.dcm"), ("image.zarr", ".zattrs"), ("other.zarr", "zarr.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / part).write_text(name)
+        before = digest_of(tmp_path / name)
+        for stray in (".DS_Store", "Thumbs.db", "desktop.ini", *(["DICOMDIR"] if part == "1.dcm" else [])):
+            (tmp_path / name / stray).write_text("stray")
+        assert digest_of(tmp_path / name) == before
+        (tmp_path / name / part).write_text("changed")
+        assert digest_of(tmp_path / name) != before
+
+
+def test_an_image_at_a_url_is_known_by_its_whole_address(database):
+    for bucket in ("one", "two"):
+        fsspec.filesystem("memory").pipe(f"/{bucket}/image.zarr/zarr.json", b"{}")
+    one, two = (Shelf(RemotePlaces(f"memory://{bucket}"), database, 0) for bucket in ("one", "two"))
+    first = at(one, "image.zarr").id
+    assert at(two, "image.zarr").id != first
+    assert at(one, "image.zarr").id == first

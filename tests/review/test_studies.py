@@ -230,6 +230,18 @@ def test_a_field_that_cannot_be_shown_is_left_out_and_one_that_can_has_to_be_loo
     assert content["fields"] == 1
 
 
+def test_a_slide_that_is_moved_while_it_is_read_is_shown_on_and_none_of_its_fields_is_left_out(study_server, served):
+    study = Study(study_server, glass="")
+    sheet_id = study.begin("raj")
+    source = study_server.services.shelf.slide(study.sheet(sheet_id).slide_id).source
+    moved = source.rename(source.with_name("doe-elsewhere"))
+    try:
+        assert study.readers["raj"].get(f"/sheets/{sheet_id}/frames/0.jpg").status_code == 200
+        study.enter("raj", sheet_id, what="unshown", frame=0, status=422)
+    finally:
+        moved.rename(source)
+
+
 def test_a_study_starts_on_a_server_that_has_not_looked_for_slides_yet_while_one_is_new(tmp_path):
     """What is new is written down: inside the transaction of the start that would wait for itself."""
     write_slides(tmp_path)

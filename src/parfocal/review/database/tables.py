@@ -117,7 +117,7 @@ class SlideRow(Base):
     Attributes:
         id: in addresses.
         place: where it lies, relative to what is served; "/" and its id where another one took its place.
-        identity: of `shelf.identity`; None until it is seen, and for slides at a URL.
+        identity: of `shelf.identity`; None until it is seen, and while it is being written.
         added_at: when it was first found.
     """
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from parfocal.durable import cannot
@@ -13,6 +15,9 @@ _END_BYTES = 2**16
 _SAMPLE_BYTES = 2**12
 _SAMPLES = 32
 _MOST_FILES = 256  # of a folder
+_STILL_S = 60.0
+_HIDDEN_PARTS = (".zattrs", ".zgroup", ".zarray", ".zmetadata")
+_STRAY = ("thumbs.db", "desktop.ini")  # and names that begin with a dot: left behind by whoever looks into a folder
 
 
 def digest_of(path: Path) -> str:
@@ -26,16 +31,30 @@ def digest_of(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        if path.is_dir():
-            _add_folder(digest, path)
-        else:
-            _add_file(digest, path)
-            tiles = path.with_name(f"{path.stem}_files")
-            if path.suffix.lower() == ".dzi" and tiles.is_dir():
-                _add_folder(digest, tiles)
+        for part in _parts(path):
+            (_add_folder if part.is_dir() else _add_file)(digest, part)
     except OSError as error:
         raise cannot("read", path, error) from error
     return digest.hexdigest()
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether anything that `digest_of` reads was written within the last minute, as while it is being copied."""
+    newest = 0.0
+    try:
+        for part in _parts(path):
+            read = _read_of(part) if part.is_dir() else []
+            for one in {part, *read, *(file.parent for file in read)}:
+                newest = max(newest, one.stat().st_mtime)
+    except OSError:
+        return True
+    return abs(time.time() - newest) < _STILL_S  # one from the future was written by a clock that is wrong
+
+
+def _parts(path: Path) -> list[Path]:
+    """Files and folders that a slide consists of."""
+    tiles = path.with_name(f"{path.stem}_files")
+    return [path, tiles] if path.suffix.lower() == ".dzi" and tiles.is_dir() else [path]
 
 
 def _add_file(digest: hashlib._Hash, path: Path) -> None:
@@ -52,18 +71,23 @@ def _add_file(digest: hashlib._Hash, path: Path) -> None:
 
 
 def _add_folder(digest: hashlib._Hash, folder: Path) -> None:
-    for number, path in enumerate(_files(folder)):
-        if number == _MOST_FILES:
-            break
+    for path in _read_of(folder):
         digest.update(f"{path.relative_to(folder).as_posix()}\n{path.stat().st_size}\n".encode())
         with path.open("rb") as file:
             digest.update(file.read(_SAMPLE_BYTES))
 
 
+def _read_of(folder: Path) -> list[Path]:
+    """Files by which a folder is known. In one of DICOM: all that end so."""
+    is_dicom = any(path.suffix == ".dcm" for path in folder.iterdir())
+    files = (path for path in _files(folder) if path.suffix == ".dcm" or not is_dicom)
+    return list(islice(files, _MOST_FILES))
+
+
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file, in an order that does not depend on the disk."""
+    """Every file of the slide, in an order that does not depend on the disk."""
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             yield from _files(path)
-        else:
+        elif path.name in _HIDDEN_PARTS or not (path.name.startswith(".") or path.name.lower() in _STRAY):
             yield path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sqlalchemy import select
@@ -13,12 +14,65 @@ from sqlalchemy.orm import Session
 from parfocal.durable import cannot
 from parfocal.errors import FileError
 from parfocal.review.accounts.trail import now
-from parfocal.review.database.tables import AnnotationRow, SheetRow, SlideRow, StudyRow
-from parfocal.review.shelf.content import digest_of
+from parfocal.review.database.tables import SlideRow
+from parfocal.review.shelf.content import digest_of, is_being_written
 from parfocal.slide.fields.layout import HEADER_FILE, RECORDS_FILE
 from parfocal.slide.fields.records import read_header
 
 _NOWHERE = "/"  # before the id of a slide whose place another one took: no place begins so
+
+Seen = tuple[int, int, int] | None
+"""Time of change in ns, bytes and inode of what tells whether a slide is another one; None where there is nothing."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a slide is.
+
+    Attributes:
+        value: SHA-256, as hex; empty where it cannot be told.
+        seen: its file or folder then.
+        is_firm: whether it may be kept; not while the slide is being written.
+    """
+
+    value: str
+    seen: Seen = None
+    is_firm: bool = True
+
+
+class Identities:
+    """Works out what a slide is when it is new or another one by its file or folder, or was being written."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Identity] = {}
+
+    def of(self, source: Path | str) -> Identity:
+        """Of a slide at a URL: its address."""
+        if not isinstance(source, Path):
+            return Identity(hashlib.sha256(source.encode()).hexdigest())
+        seen = seen_at(source)
+        known = self._known.get(source)
+        if known is None or known.seen != seen or not known.is_firm:
+            is_firm = not _is_being_written(source)  # asked first: what is written meanwhile shows the next time
+            known = self._known[source] = Identity(identity_of(source), seen, is_firm)
+        return known
+
+
+def seen_at(source: Path | str) -> Seen:
+    """Changes when a slide is moved away, or another one lies there; a remote one is taken to stay as it is."""
+    if not isinstance(source, Path):
+        return None
+    for path in (source / HEADER_FILE, source):
+        try:
+            seen = path.stat()
+        except OSError:
+            continue
+        return seen.st_mtime_ns, seen.st_size, seen.st_ino
+    return None
+
+
+def _is_being_written(source: Path) -> bool:
+    return not (source / HEADER_FILE).is_file() and is_being_written(source)
 
 
 def identity_of(source: Path) -> str:
@@ -44,25 +98,28 @@ def _of_fields(folder: Path) -> str:
         raise cannot("read", folder, error) from error
 
 
-def is_settled(rows: Sequence[SlideRow], found: Mapping[str, str]) -> bool:
+def is_settled(rows: Sequence[SlideRow], found: Mapping[str, Identity]) -> bool:
     """Whether every slide is known, at its place.
 
     Args:
         rows: of the database.
-        found: identity of each slide by its place; empty for what cannot be told.
+        found: each slide by its place.
     """
-    known = {row.place: row.identity for row in rows}
-    return all(place in known and identity in ("", known[place]) for place, identity in found.items())
+    known = {row.place: row for row in rows}
+    return all(
+        place in known and _fits(known[place], one) and known[place].identity == _kept(known[place], one)
+        for place, one in found.items()
+    )
 
 
-def settle(session: Session, found: Mapping[str, str]) -> dict[str, str]:
+def settle(session: Session, found: Mapping[str, Identity]) -> dict[str, str]:
     """Know every slide again, by its place or, where it was moved or renamed, by what it is; others are new.
 
     A slide that took the place of another one is new too: what was said of the other one stays with that.
 
     Args:
         session: of a transaction that writes.
-        found: identity of each slide by its place; empty for what cannot be told.
+        found: each slide by its place.
 
     Returns:
         Ids by place.
@@ -70,24 +127,24 @@ def settle(session: Session, found: Mapping[str, str]) -> dict[str, str]:
     rows = list(session.scalars(select(SlideRow)))
     there = {row.place: row for row in rows}
     final = {place: row for place, row in there.items() if place in found and _fits(row, found[place])}
-    left = {place: identity for place, identity in found.items() if place not in final}
+    left = {place: one.value for place, one in found.items() if place not in final}
     kept = {row.id for row in final.values()}
     final |= _moved(left, [row for row in rows if row.id not in kept])
-    kept = {row.id for row in final.values()}
-    for place, row in there.items():
-        if place in found and place not in final and row.id not in kept and not _is_used(session, row):
-            final[place] = row  # nobody said anything of what lay there before
     _lay(session, there, final, found)
     for place in found:
         if place not in final:
             final[place] = SlideRow(id=secrets.token_hex(6), place=place, added_at=now(), identity=None)
             session.add(final[place])
-        final[place].identity = found[place] or final[place].identity
+        final[place].identity = _kept(final[place], found[place])
     return {place: row.id for place, row in final.items()}
 
 
-def _fits(row: SlideRow, identity: str) -> bool:
-    return not identity or row.identity in (None, identity)
+def _fits(row: SlideRow, found: Identity) -> bool:
+    return not found.value or row.identity in (None, found.value)
+
+
+def _kept(row: SlideRow, found: Identity) -> str | None:
+    return found.value if found.value and found.is_firm else row.identity
 
 
 def _moved(left: Mapping[str, str], rows: Sequence[SlideRow]) -> dict[str, SlideRow]:
@@ -112,13 +169,3 @@ def _lay(session: Session, there: Mapping[str, SlideRow], final: Mapping[str, Sl
     for place, row in moved.items():
         row.place = place
     session.flush()
-
-
-def _is_used(session: Session, row: SlideRow) -> bool:
-    """Whether anything was drawn on a slide, read or said of it."""
-    drawn = select(AnnotationRow.id).where(AnnotationRow.slide_id == row.id).limit(1)
-    read = select(SheetRow.id).where(SheetRow.slide_id == row.id).limit(1)
-    if session.scalar(drawn) is not None or session.scalar(read) is not None:
-        return True
-    sources = session.scalars(select(StudyRow.sources))
-    return any(row.id in of_slide.values() for slides in sources for of_slide in slides.values())

@@ -17,7 +17,7 @@ from parfocal.review.database.connection import Database
 from parfocal.review.database.tables import SlideRow
 from parfocal.review.shelf.cache import BytesCache
 from parfocal.review.shelf.content import digest_of
-from parfocal.review.shelf.identity import identity_of, is_settled, settle
+from parfocal.review.shelf.identity import Identities, Seen, is_settled, seen_at, settle
 from parfocal.review.shelf.opened import TILE_PX, OpenSlide, OpenSlides
 from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
 from parfocal.slide.fields.folder import FieldsFolder
@@ -38,11 +38,15 @@ class Shelved:
         id: random, in addresses.
         place: where it lies, relative to what is served; for those who may know.
         source: what `Slide.open` takes.
+        seen: file or folder as it was when it was found; None where there was none.
+        is_firm: whether it will be known again by what it holds; not while it is being written.
     """
 
     id: str
     place: str
     source: Path | str
+    seen: Seen = None
+    is_firm: bool = True
 
     @property
     def pseudonym(self) -> str:
@@ -101,7 +105,7 @@ class Shelf:
         self._lock = Lock()
         self._looked_s = -_LOOK_EVERY_S
         self._slides: dict[str, Shelved] = {}
-        self._identities: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._identities = Identities()
         self._contents: dict[str, tuple[str, str]] = {}  # version and digest by id
 
     def slides(self) -> list[Shelved]:
@@ -121,13 +125,17 @@ class Shelf:
         self._looked_s = -_LOOK_EVERY_S
 
     def slide(self, slide_id: str) -> Shelved:
-        """The slide of an id.
+        """The slide of an id, wherever it lies now: never another one that took its place.
 
         Raises:
             NotHereError: if there is none.
+            FileError: if they cannot be listed.
         """
         found = self._slides.get(slide_id)
-        if found is None:
+        if found is not None and found.seen != seen_at(found.source):
+            self.look_again()
+            found = None
+        if found is None or not found.is_firm:
             found = next((slide for slide in self.slides() if slide.id == slide_id), None)
         if found is None:
             raise NotHereError("there is no such slide")
@@ -135,29 +143,17 @@ class Shelf:
 
     def _look(self) -> list[Shelved]:
         sources = {place: self.places.source(place) for place in self.places.find()}
-        found = {place: self._identity(source) for place, source in sources.items()}
+        found = {place: self._identities.of(source) for place, source in sources.items()}
         with self._database.reading() as session:
             rows = list(session.scalars(select(SlideRow)))
         ids = {row.place: row.id for row in rows}
         if not is_settled(rows, found):
             with self._database.writing() as session:
                 ids = settle(session, found)  # reads them again: another server may be here
-        return [Shelved(ids[place], place, source) for place, source in sources.items()]
-
-    def _identity(self, source: Path | str) -> str:
-        """What a slide is, worked out when its file is new or another one; empty for one at a URL."""
-        if not isinstance(source, Path):
-            return ""
-        header = source / HEADER_FILE
-        try:
-            seen = (header if header.is_file() else source).stat()
-        except OSError:
-            return ""
-        version = (seen.st_mtime_ns, seen.st_size, seen.st_ino)
-        known = self._identities.get(source)
-        if known is None or known[0] != version:
-            known = self._identities[source] = (version, identity_of(source))
-        return known[1]
+        return [
+            Shelved(ids[place], place, source, found[place].seen, found[place].is_firm)
+            for place, source in sources.items()
+        ]
 
     def geometry(self, slide: Shelved) -> Geometry:
         """Size, scale and version of a slide.

@@ -148,6 +148,7 @@ def _check_unshown(sheet_id: str, frame: int, visitor: Visitor, services: Servic
         row = own(session, session.get(SheetRow, sheet_id), visitor)
     if row.canvas or row.slide_id is None or frame >= len(row.frames):
         raise InputError("there is no such field")
+    services.shelf.look_again()  # a slide that was moved a moment ago is found before its field is given up
     try:
         services.frames.frame(row.slide_id, row.frames[frame], keeping.attempt_of(row, frame))
     except FileError:
