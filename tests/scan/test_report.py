@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from parfocal.errors import FileError
+from parfocal.focus.surface import FocusDrift
+from parfocal.scan.drift import drift_figures
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.report import (
     FieldTruth,
@@ -86,11 +88,16 @@ def test_a_field_that_is_taken_again_twice_counts_once():
     fields = SimpleNamespace(
         attempts=attempts, records=[attempts[0], *attempts[4:]], header=SimpleNamespace(depth_of_field_um=DOF_UM)
     )
-    run = SimpleNamespace(rescanned=(1, 2), in_doubt=(), judgements={}, new_images=6, focus_drift=None)
+    run = SimpleNamespace(rescanned=(1, 2), in_doubt=(), judgements={}, new_images=6)
     stitched = SimpleNamespace(seams=2, accepted=2, rms_error_px=None, max_error_px=None, fading=UNKNOWN_FADING)
-    report = {"rescanned": 1, "images_total": 15, "modelled_time_s": 9.0, "wall_time_s": 1.0, "out_of_focus": {}}
+    drift = drift_figures(UNKNOWN_FADING, FocusDrift(0.6, 0.1))
+    report = {
+        "rescanned": 1, "images_total": 15, "modelled_time_s": 9.0, "wall_time_s": 1.0, "out_of_focus": {},
+        "drift": drift,
+    }  # fmt: skip
     amended = amend_report(report, fields, run, stitched, [], 3.0, 1.0)
     assert (amended["rescanned"], amended["attempts"], amended["images_total"]) == (2, 6, 21)
+    assert amended["drift"] == drift  # of the focus while the slide was scanned
 
 
 class Slope:

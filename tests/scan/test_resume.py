@@ -4,7 +4,9 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import modelled
@@ -14,12 +16,14 @@ from parfocal.api import resuming
 from parfocal.devices.approach import lamp_lit
 from parfocal.devices.shifted import ShiftedXY, ShiftedZ
 from parfocal.errors import FileError, InstrumentError, ScanStoppedError, SettingsError
-from parfocal.focus.surface import FocusDrift
+from parfocal.focus.surface import FocusDrift, FocusSurface
+from parfocal.scan.drift import drift_figures
 from parfocal.scan.resume import ended, resume_fields
 from parfocal.scan.run import ScanRun
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.records import FieldsHeader
 from parfocal.slide.fields.writer import FieldsWriter
+from parfocal.slide.light.fading import UNKNOWN_FADING
 
 AREA_MM = (0.15, 0.1)
 SEED = 3
@@ -465,6 +469,21 @@ class TestOnTheModelledInstrument:
         assert blurred <= sum(abs(error_um) > half_um for error_um in uninterrupted.error_um.values()) + 1
         images = sum(record.images for record in fields.attempts)
         assert images <= 1.25 * sum(record.images for record in uninterrupted.attempts)
+
+
+@pytest.mark.parametrize(("fields_before", "warnings"), [(0, 1), (30, 0)])
+def test_a_step_of_the_focus_where_a_scan_was_gone_on_with_is_not_called_a_drift(fields_before, warnings):
+    """Its zero was found again wrongly, by 2 µm; in a scan without a break the instrument did move."""
+    scan, plan, pitch_um = modelled.modelled(), modelled.square_plan(6), 100.0
+    run = ScanRun(scan.microscope, modelled.paper_settings(), scan.eyes, plan)
+    run.knowledge.surface = surface = FocusSurface(0.0, pitch_um)
+    rng = np.random.default_rng(1)
+    for done, place in enumerate(rng.permutation(60)):
+        z_um = (2.0 if done >= 30 else 0.0) + 0.05 * rng.normal()
+        surface.add(pitch_um * (place % 10), pitch_um * (place // 10), z_um, 0.05, time_s=4.0 * done)
+    record = SimpleNamespace(exposures=1, taken_s=1.0)
+    run.go_on_from(SimpleNamespace(attempts=[record] * fields_before), (), 0)
+    assert len(drift_figures(UNKNOWN_FADING, run.focus_drift)["warnings"]) == warnings
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from parfocal.focus.surface import FocusDrift
@@ -43,6 +44,12 @@ def drift_figures(fading: Fading, focus: FocusDrift | None) -> dict[str, Any]:
         "focus_sd_um_per_min": None if focus is None else _rounded(focus.sd_um_per_min),
         "warnings": warnings,
     }
+
+
+def focus_drift_in(figures: Mapping[str, Any]) -> FocusDrift | None:
+    """The drift of the focus in what `drift_figures` gave; None where it is not told."""
+    um_per_min, sd_um_per_min = figures.get("focus_um_per_min"), figures.get("focus_sd_um_per_min")
+    return None if um_per_min is None or sd_um_per_min is None else FocusDrift(um_per_min, sd_um_per_min)
 
 
 def _is_clear(value: float, sd: float, most: float) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from parfocal import __version__
 from parfocal.devices.base import Truth
 from parfocal.durable import written_aside
-from parfocal.scan.drift import drift_figures
+from parfocal.scan.drift import drift_figures, focus_drift_in
 from parfocal.scan.plan import ScanPlan
 from parfocal.scan.progress import CHANGES_NOTE, ScanSummary
 from parfocal.scan.run import ScanRun
@@ -183,7 +183,7 @@ def amend_report(
     judged = {str(index): round(seen.out_of_focus, 4) for index, seen in run.judgements.items()}
     return report | {
         **_outcome(fields, stitched, truths),
-        "drift": drift_figures(stitched.fading, run.focus_drift),
+        "drift": drift_figures(stitched.fading, focus_drift_in(report.get("drift", {}))),
         "fields_in_doubt": list(run.in_doubt),
         "images_total": report["images_total"] + run.new_images,
         "modelled_time_s": round(report["modelled_time_s"] + modelled_time_s, 6),

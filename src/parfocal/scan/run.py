@@ -81,6 +81,7 @@ class ScanRun:
         """Fields of an earlier run whose frame is missing, damaged or of another place: they are taken first."""
         self.images = 0
         self._images_before = 0
+        self._is_gone_on_with = False
         self._settling = Settling(self._xy, self._z, self._snap, self.knowledge.steps, self._journal)
 
     @property
@@ -120,8 +121,11 @@ class ScanRun:
 
     @property
     def focus_drift(self) -> FocusDrift | None:
-        """How fast the focus moves everywhere; None where the focal surface does not tell."""
-        return self.knowledge.surface.drift()
+        """How fast the focus moves everywhere; None where the focal surface does not tell.
+
+        None too where fields are of an earlier run: zero is found again to a µm or two, a step that looks like a drift.
+        """
+        return None if self._is_gone_on_with else self.knowledge.surface.drift()
 
     def progress(self) -> ScanProgress:
         """How far it is."""
@@ -214,6 +218,7 @@ class ScanRun:
             sightings: fields whose focus was measured again.
             images: exposures that this took.
         """
+        self._is_gone_on_with = bool(folder.attempts)
         self._images_before = max((record.exposures for record in folder.attempts), default=0)
         self.images = self._images_before + images
         self._began_s = self._microscope.clock.now_s - max((r.taken_s or 0.0 for r in folder.attempts), default=0.0)
