@@ -25,7 +25,7 @@ SECRET_NAME = "doe-jane-1951"
 HEIGHT, WIDTH, STEP_X, STEP_Y, PIXEL_UM = 240, 320, 256, 192, 0.345
 
 
-def write_scan(path: Path, slide_id: str = "") -> None:
+def write_scan(path: Path, slide_id: str = "", scan_id: str = "") -> None:
     """2 × 2 fields, cut from one picture; one is unsure."""
     noise = np.random.default_rng(1).normal(0, 1, (HEIGHT + STEP_Y, WIDTH + STEP_X, 3))
     picture = np.clip(150 + 120 * cv2.GaussianBlur(noise, (0, 0), 1.5), 0, 255).astype(np.uint8)
@@ -44,6 +44,7 @@ def write_scan(path: Path, slide_id: str = "") -> None:
         columns=2,
         overlap=0.2,
         slide_id=slide_id,
+        scan_id=scan_id,
     )
     with FieldsWriter(path, header) as writer:
         for index, (row, column) in enumerate(((0, 0), (0, 1), (1, 1), (1, 0))):

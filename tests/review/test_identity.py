@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -16,6 +17,8 @@ from parfocal.review.database.tables import AnnotationRow, SlideRow
 from parfocal.review.shelf.content import digest_of
 from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
 from parfocal.review.shelf.shelf import Shelf
+from parfocal.slide.fields.folder import FieldsFolder
+from parfocal.slide.fields.writer import FieldsWriter
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def scans(tmp_path_factory):
     """Two scans, and two slides of another maker that differ in one pixel."""
     folder = tmp_path_factory.mktemp("scans")
     for name in ("scan-a", "scan-b"):
-        write_scan(folder / name, name)
+        write_scan(folder / name, name, scan_id=name)
     for value, name in enumerate(("other-a.tif", "other-b.tif")):
         pixels = np.zeros((64, 64, 3), np.uint8)
         pixels[9, 9] = value
@@ -118,9 +121,10 @@ def test_another_slide_in_the_place_of_one_that_was_drawn_on_is_new_and_the_firs
 def test_a_copy_is_another_slide_and_a_scan_that_goes_on_stays_the_same(folder, ids):
     before = ids()
     shutil.copytree(folder / "scan-a", folder / "a-copy")
-    with (folder / "scan-a" / "fields.jsonl").open("rb+") as records:
-        records.seek(0, 2)
-        records.write(records.read())
+    scan = FieldsFolder(folder / "scan-a")
+    with FieldsWriter.reopen(scan) as writer:
+        record = scan.records[0]
+        writer.put(replace(record, attempt=record.attempt + 1), scan.frame(record))
     after = ids()
     assert {place: one for place, one in after.items() if place != "a-copy"} == before
     assert after["a-copy"] not in before.values()

@@ -20,7 +20,7 @@ from parfocal.errors import FileError
 from parfocal.review import agreement_report
 from parfocal.review.accounts.roles import Role
 from parfocal.review.accounts.trail import now
-from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, TrailEntry
+from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, StudyRow, TrailEntry
 from parfocal.review.settings import ServeSettings
 from parfocal.review.studies import results
 from parfocal.review.web.sheet_api import check_running
@@ -211,6 +211,7 @@ def test_two_images_of_one_slide_in_one_modality_are_refused(study_server):
 
 def test_a_field_that_cannot_be_shown_is_left_out_and_one_that_can_has_to_be_looked_at(study_server, monkeypatch):
     study = Study(study_server, glass="")
+    assert 'class="code"' not in study.lead.get(f"{study.path}/codes").text  # there is no glass
     sheet_id = study.begin("raj")
     damaged, frame_of = study.sheet(sheet_id).frames[0], study_server.services.frames.frame
 
@@ -386,6 +387,16 @@ def test_slides_are_read_twice_where_the_design_says_so(study_server):
     assert len(labels) == len(SLIDES) + 1
     assert page.count(", for the second time") == 1
     assert all(label in page for label, _ in labels)
+    plan = json.loads(json.dumps(study.row.plan))  # as of an older version: both under one code
+    on_glass = [one for one in plan["assignments"] if one["case"]["label"]]
+    first = {one["case"]["slide"]: one["case"]["label"] for one in on_glass if one["repeat"] == 1}
+    for one in on_glass:
+        one["case"]["label"] = first[one["case"]["slide"]]
+    with study.server.services.database.writing() as session:
+        session.get(StudyRow, study.id).plan = plan
+    page = study.lead.get(f"{study.path}/codes").text
+    assert page.count('class="code"') == len(SLIDES)
+    assert "for the second time" not in page
 
 
 # What was entered is kept

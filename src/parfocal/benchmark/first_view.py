@@ -37,9 +37,19 @@ def first_views_ms(url: str, browser: str, times: int = 5) -> list[float]:
         ms each time, from the start of the navigation, as the page itself measures them.
 
     Raises:
-        SettingsError: if there is no such browser, or playwright, which drives it, is not installed.
+        SettingsError: if there is no such browser, it is no Chromium, playwright, which drives it, is not installed, or
+            the slide is not there within a minute.
     """
     program = check_browser(browser)
+    from playwright.sync_api import Error
+
+    try:
+        return _taken_ms(url, program, times)
+    except Error as error:
+        raise SettingsError(f"{browser} did not show the slide: {error.message.strip().splitlines()[0]}") from error
+
+
+def _taken_ms(url: str, program: str, times: int) -> list[float]:
     from playwright.sync_api import sync_playwright
 
     taken = []

@@ -337,7 +337,8 @@ def codes_page(request: Request, study_id: StudyId, visitor: Leading, services: 
         study = found(session.get(StudyRow, study_id))
     plan = keeping.plan_of(study)
     labels = {(one.case.slide, one.repeat, one.case.label) for one in plan.assignments if one.case.label}
-    return render(request, "study_codes.html", visitor, study=study, labels=sorted(labels))
+    own = [one for one in sorted(labels) if one[1] == 1 or (one[0], 1, one[2]) not in labels]  # once of older versions
+    return render(request, "study_codes.html", visitor, study=study, labels=own)
 
 
 def found(study: StudyRow | None) -> StudyRow:
