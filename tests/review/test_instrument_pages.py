@@ -14,7 +14,7 @@ from starlette.requests import Request
 from studying import Study, write_slides
 
 from knowing import Knowing
-from parfocal.cli.bench import bench_opener
+from parfocal.cli.bench import InstrumentBench, bench_opener
 from parfocal.config import Instrument
 from parfocal.errors import InstrumentError
 from parfocal.review.accounts.roles import Role
@@ -77,6 +77,18 @@ def test_a_scan_is_started_and_its_slide_stands_in_the_gallery(browser, folder, 
     assert answer.headers["content-type"].startswith("text/event-stream")
     told = json.loads(re.search(r"^data: (.*)$", answer.text, re.MULTILINE)[1])
     assert (told["state"], told["fields"]) == ("done", 4)
+
+
+def test_what_drifted_is_told_until_the_next_scan_begins(browser, server, monkeypatch):
+    told = {"fields": 4, "fields_in_doubt": [], "images_total": 9}
+    reports = iter([{**told, "drift": {"warnings": ["the light changed by -6.0%"]}}, told])  # of an older version
+    monkeypatch.setattr(InstrumentBench, "scan", lambda *_: next(reports))
+    assert 'id="warnings"' in browser.get("/instrument").text
+    browser.post("/api/instrument/scan", json={"name": "mine", **AREA})
+    assert until(browser, "done", "failed")["warnings"] == ["the light changed by -6.0%"]
+    assert browser.post("/api/instrument/jog", json={"dx_um": 10}).json()["warnings"]
+    browser.post("/api/instrument/scan", json={"name": "other", **AREA})
+    assert until(browser, "done", "failed")["warnings"] == []
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ class Status:
         z_um: of the stage.
         specimen: what lies under the lens.
         seed: of a simulated specimen.
+        warnings: of the latest scan's report, on what drifted; none while one runs.
         number: rises with every change.
     """
 
@@ -63,6 +64,7 @@ class Status:
     z_um: float = 0.0
     specimen: str = ""
     seed: int = 0
+    warnings: tuple[str, ...] = ()
     number: int = 0
 
     @property
@@ -277,7 +279,7 @@ class InstrumentDesk:
             self._switch = switch = ScanSwitch()
             self._mosaic = GrowingMosaic(self._folder / name)
             none: dict[str, Any] = {"fields_done": 0, "fields": 0, "images": 0, "in_doubt": 0, "left_s": None}
-            self._tell(state="scanning", words="Looking for the focus.", scan=name, **none)
+            self._tell(state="scanning", words="Looking for the focus.", scan=name, warnings=(), **none)
         self._thread = Thread(target=self._run, args=(name, run, switch), name="scan", daemon=True)
         self._thread.start()
 
@@ -294,7 +296,8 @@ class InstrumentDesk:
             doubtful = len(report["fields_in_doubt"])
             words = f"Done: {report['fields']} fields, {doubtful} in doubt, {report['images_total']} exposures."
             words += f" {self._lamp_words()}" if self._bench.dark().lamp_by_hand else ""
-            self._tell(state="done", words=words, in_doubt=doubtful, left_s=None)
+            warnings = tuple(report.get("drift", {}).get("warnings", ()))  # older versions told of none
+            self._tell(state="done", words=words, in_doubt=doubtful, left_s=None, warnings=warnings)
         finally:
             if self._status.is_busy:
                 self._tell(state="failed", words=f"{name} ended unexpectedly: see the server's log", left_s=None)

@@ -83,8 +83,8 @@ class OldScan(BaseModel):
 class InstrumentInfo(BaseModel):
     """What the instrument does; lengths in µm.
 
-    `slide` is the id of the scan's slide once it is there; `broken_off` names the scans that can be gone on with, none
-    while one is under way.
+    `warnings` are of the latest scan's report; `slide` is the id of its slide once it is there; `broken_off` names the
+    scans that can be gone on with, none while one is under way.
     """
 
     state: str
@@ -100,6 +100,7 @@ class InstrumentInfo(BaseModel):
     z_um: float
     specimen: str
     seed: int
+    warnings: list[str]
     number: int
     slide: str | None
     broken_off: list[str]

@@ -23,6 +23,7 @@ function show(status) {
   };
   $("figures").replaceChildren(...Object.entries(figures).flatMap(([name, value]) =>
     [element("dt", { textContent: name }), element("dd", { textContent: value })]));
+  $("warnings").replaceChildren(...status.warnings.map((warning) => element("p", { className: "problem", textContent: `Warning: ${warning}` })));
   $("figures").hidden = $("progress").hidden = !status.scan;
   control("pause").disabled = status.state !== "scanning";
   control("resume").disabled = status.state !== "paused";
