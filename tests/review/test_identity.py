@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, select, text
 from parfocal.review.accounts.trail import now
 from parfocal.review.database.connection import Database, upgrade
 from parfocal.review.database.tables import AnnotationRow, SlideRow
+from parfocal.review.shelf import identity
 from parfocal.review.shelf.content import digest_of
 from parfocal.review.shelf.places import LocalPlaces, NotHereError, RemotePlaces
 from parfocal.review.shelf.shelf import Shelf
@@ -130,6 +131,18 @@ def test_a_copy_is_another_slide_and_a_scan_that_goes_on_stays_the_same(folder, 
     assert after["a-copy"] not in before.values()
 
 
+def test_identities_of_an_older_version_are_worked_out_anew_at_their_places(folder, tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(engine, "0006")
+    with engine.begin() as connection:
+        row = "'0123456789ab', 'other-a.tif', '2026-01-02 03:04:05', 'another digest'"
+        connection.execute(text(f"INSERT INTO slides (id, place, added_at, identity) VALUES ({row})"))
+    engine.dispose()
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    assert at(Shelf(LocalPlaces(folder), database, 0), "other-a.tif").id == "0123456789ab"
+    database.close()
+
+
 def test_slides_of_an_older_database_keep_their_ids_and_are_known_by_content_from_then_on(folder, tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'old.sqlite'}")
     upgrade(engine, "0005")
@@ -202,6 +215,44 @@ def test_what_a_file_manager_leaves_behind_does_not_make_it_another_slide(tmp_pa
         assert digest_of(tmp_path / name) == before
         (tmp_path / name / part).write_text("changed")
         assert digest_of(tmp_path / name) != before
+
+
+def test_imported_fields_that_differ_only_in_a_later_one_are_two_slides(folder, ids):
+    write_scan(folder / "imported")
+    first = ids()["imported"]
+    records = folder / "imported" / "fields.jsonl"
+    lines = records.read_text().splitlines()
+    (folder / "imported").rename(folder / "aside")
+    shutil.copytree(folder / "aside", folder / "imported")
+    records.write_text("\n".join(lines[:-1]) + "\n")
+    after = ids()
+    assert after["aside"] == first
+    assert after["imported"] != first
+
+
+def test_the_folder_of_a_mirax_slide_counts(tmp_path):
+    (tmp_path / "slide").mkdir()
+    (tmp_path / "slide.mrxs").write_bytes(b"index")
+    (tmp_path / "slide" / "Data0000.dat").write_bytes(b"first")
+    before = digest_of(tmp_path / "slide.mrxs")
+    (tmp_path / "slide" / "Data0000.dat").write_bytes(b"other")
+    assert digest_of(tmp_path / "slide.mrxs") != before
+
+
+def test_a_server_that_starts_again_works_out_only_what_is_new(folder, ids, monkeypatch):
+    before = ids()
+    asked = []
+
+    def digest(path):
+        asked.append(path.name)
+        return digest_of(path)
+
+    monkeypatch.setattr(identity, "digest_of", digest)
+    assert ids() == before
+    assert asked == []
+    (folder / "other-a.tif").write_bytes(b"another")
+    assert ids()["other-a.tif"] != before["other-a.tif"]
+    assert asked == ["other-a.tif"]
 
 
 def test_an_image_at_a_url_is_known_by_its_whole_address(database):

@@ -23,6 +23,8 @@ from parfocal.review.accounts.trail import now
 from parfocal.review.database.tables import EntryRow, ReportRow, RulingRow, SheetRow, StudyRow, TrailEntry
 from parfocal.review.settings import ServeSettings
 from parfocal.review.studies import results
+from parfocal.review.studies.keeping import sheets_of
+from parfocal.review.studies.shown import shown_words
 from parfocal.review.web.sheet_api import check_running
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.records import FieldRecord
@@ -292,6 +294,21 @@ def test_readers_are_shown_the_attempts_of_the_start_or_none(tmp_path):
     answer = as_raj(server.restarted()).get(path)
     assert answer.status_code == 404
     assert "this picture is not what it was when the reading was laid out" in answer.text
+    study.send("close", broken_off="true")
+    shutil.rmtree(tmp_path / "doe-1-scan")
+    page = study.lead.get(study.path).text
+    assert changed in page
+    assert "cannot be read" not in page  # what happened later is of no reading
+
+
+def test_frames_without_a_sha256_are_not_said_to_be_known_by_it(closed):
+    with closed.server.services.database.reading() as session:
+        sheets = sheets_of(session, closed.row)
+        session.expunge_all()
+        for sheet in sheets:
+            sheet.attempts = [[number, ""] for number, _ in sheet.attempts or ()] or None
+        (words,) = shown_words(session, sheets)
+    assert "by its SHA-256 where the scan, of an older version, has one" in words
 
 
 def test_codes_for_the_glass_are_printed_and_are_what_readers_are_told(study):

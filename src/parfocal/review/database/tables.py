@@ -118,6 +118,7 @@ class SlideRow(Base):
         id: in addresses.
         place: where it lies, relative to what is served; "/" and its id where another one took its place.
         identity: of `shelf.identity`; None until it is seen, and while it is being written.
+        seen: its file then: time of change, bytes, inode. None where it is not known, and at a URL.
         added_at: when it was first found.
     """
 
@@ -126,6 +127,7 @@ class SlideRow(Base):
     id: Mapped[str] = mapped_column(String(12), primary_key=True)
     place: Mapped[str] = mapped_column(String(500), unique=True)
     identity: Mapped[str | None] = mapped_column(String(64))
+    seen: Mapped[str | None] = mapped_column(String(60))
     added_at: Mapped[datetime.datetime]
 
 
@@ -170,6 +172,7 @@ class StudyRow(Base):
         created_at: when.
         started_at: when its plan was drawn.
         closed_at: when it was unblinded.
+        changes: what was not as at the start when it was closed. None before, and in studies of older versions.
     """
 
     __tablename__ = "studies"
@@ -186,6 +189,7 @@ class StudyRow(Base):
     created_at: Mapped[datetime.datetime]
     started_at: Mapped[datetime.datetime | None]
     closed_at: Mapped[datetime.datetime | None]
+    changes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class SheetRow(Base):

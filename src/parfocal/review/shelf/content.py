@@ -24,7 +24,7 @@ def digest_of(path: Path) -> str:
     """SHA-256, as hex, of a slide's file or folder: the same wherever it lies and whatever it is called.
 
     Of a file: its length, both ends, and samples in between. Of a folder: names, lengths and beginnings of its first
-    files. Of a Deep Zoom Image: the same of the folder with its tiles, too.
+    files. Of a Deep Zoom Image and of .mrxs: the same of the folder beside it, too.
 
     Raises:
         FileError: if it cannot be read.
@@ -52,9 +52,9 @@ def is_being_written(path: Path) -> bool:
 
 
 def _parts(path: Path) -> list[Path]:
-    """Files and folders that a slide consists of."""
-    tiles = path.with_name(f"{path.stem}_files")
-    return [path, tiles] if path.suffix.lower() == ".dzi" and tiles.is_dir() else [path]
+    """Files and folders that a slide consists of; of Hamamatsu's .vms and .vmu the index alone."""
+    beside = {".dzi": f"{path.stem}_files", ".mrxs": path.stem}.get(path.suffix.lower())
+    return [path, path.with_name(beside)] if beside and path.with_name(beside).is_dir() else [path]
 
 
 def _add_file(digest: hashlib._Hash, path: Path) -> None:

@@ -17,6 +17,7 @@ from parfocal.review.accounts.trail import now
 from parfocal.review.database.tables import SlideRow
 from parfocal.review.shelf.content import digest_of, is_being_written
 from parfocal.slide.fields.layout import HEADER_FILE, RECORDS_FILE
+from parfocal.slide.fields.photographs import are_loose
 from parfocal.slide.fields.records import read_header
 
 _NOWHERE = "/"  # before the id of a slide whose place another one took: no place begins so
@@ -46,12 +47,19 @@ class Identities:
     def __init__(self) -> None:
         self._known: dict[Path, Identity] = {}
 
-    def of(self, source: Path | str) -> Identity:
-        """Of a slide at a URL: its address."""
+    def of(self, source: Path | str, row: SlideRow | None = None) -> Identity:
+        """What a slide is; of one at a URL, its address.
+
+        Args:
+            source: of the slide.
+            row: that the database has of its place: taken at its word while the file is what it was then.
+        """
         if not isinstance(source, Path):
             return Identity(hashlib.sha256(source.encode()).hexdigest())
         seen = seen_at(source)
         known = self._known.get(source)
+        if known is None and row is not None and row.identity and seen is not None and row.seen == _words(seen):
+            known = self._known[source] = Identity(row.identity, seen)
         if known is None or known.seen != seen or not known.is_firm:
             is_firm = not _is_being_written(source)  # asked first: what is written meanwhile shows the next time
             known = self._known[source] = Identity(identity_of(source), seen, is_firm)
@@ -71,6 +79,10 @@ def seen_at(source: Path | str) -> Seen:
     return None
 
 
+def _words(seen: Seen) -> str | None:
+    return None if seen is None else " ".join(str(one) for one in seen)
+
+
 def _is_being_written(source: Path) -> bool:
     return not (source / HEADER_FILE).is_file() and is_being_written(source)
 
@@ -78,8 +90,9 @@ def _is_being_written(source: Path) -> bool:
 def identity_of(source: Path) -> str:
     """SHA-256, as hex, of what a slide is; empty where it cannot be told.
 
-    Of a scan: its random id, which stays through being gone on with, taken again and stitched. Of fields without one,
-    such as photographs: the header and the first field. Of all else: `digest_of` its content.
+    Of a scan: its random id, which stays through being gone on with, taken again and stitched. Of photographs and
+    imported fields, which stay as they are: the header and all fields; of scans of older versions without an id: the
+    header and the first field. Of all else: `digest_of` its content.
     """
     try:
         return _of_fields(source) if (source / HEADER_FILE).is_file() else digest_of(source)
@@ -88,12 +101,14 @@ def identity_of(source: Path) -> str:
 
 
 def _of_fields(folder: Path) -> str:
-    scan_id = read_header(folder / HEADER_FILE).header.scan_id
-    if scan_id:
-        return hashlib.sha256(f"scan {scan_id}".encode()).hexdigest()
+    header = read_header(folder / HEADER_FILE).header
+    if header.scan_id:
+        return hashlib.sha256(f"scan {header.scan_id}".encode()).hexdigest()
+    is_scan = bool(header.settings) and not are_loose(header)
     try:
         with (folder / RECORDS_FILE).open("rb") as records:
-            return hashlib.sha256((folder / HEADER_FILE).read_bytes() + records.readline()).hexdigest()
+            told = records.readline() if is_scan else records.read()
+        return hashlib.sha256((folder / HEADER_FILE).read_bytes() + told).hexdigest()
     except OSError as error:
         raise cannot("read", folder, error) from error
 
@@ -107,7 +122,9 @@ def is_settled(rows: Sequence[SlideRow], found: Mapping[str, Identity]) -> bool:
     """
     known = {row.place: row for row in rows}
     return all(
-        place in known and _fits(known[place], one) and known[place].identity == _kept(known[place], one)
+        place in known
+        and _fits(known[place], one)
+        and (known[place].identity, known[place].seen) == _kept(known[place], one)
         for place, one in found.items()
     )
 
@@ -135,7 +152,7 @@ def settle(session: Session, found: Mapping[str, Identity]) -> dict[str, str]:
         if place not in final:
             final[place] = SlideRow(id=secrets.token_hex(6), place=place, added_at=now(), identity=None)
             session.add(final[place])
-        final[place].identity = _kept(final[place], found[place])
+        final[place].identity, final[place].seen = _kept(final[place], found[place])
     return {place: row.id for place, row in final.items()}
 
 
@@ -143,8 +160,9 @@ def _fits(row: SlideRow, found: Identity) -> bool:
     return not found.value or row.identity in (None, found.value)
 
 
-def _kept(row: SlideRow, found: Identity) -> str | None:
-    return found.value if found.value and found.is_firm else row.identity
+def _kept(row: SlideRow, found: Identity) -> tuple[str | None, str | None]:
+    """Identity and file that a row is to hold."""
+    return (found.value, _words(found.seen)) if found.value and found.is_firm else (row.identity, row.seen)
 
 
 def _moved(left: Mapping[str, str], rows: Sequence[SlideRow]) -> dict[str, SlideRow]:

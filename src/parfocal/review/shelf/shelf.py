@@ -143,9 +143,10 @@ class Shelf:
 
     def _look(self) -> list[Shelved]:
         sources = {place: self.places.source(place) for place in self.places.find()}
-        found = {place: self._identities.of(source) for place, source in sources.items()}
         with self._database.reading() as session:
             rows = list(session.scalars(select(SlideRow)))
+        there = {row.place: row for row in rows}
+        found = {place: self._identities.of(source, there.get(place)) for place, source in sources.items()}
         ids = {row.place: row.id for row in rows}
         if not is_settled(rows, found):
             with self._database.writing() as session:

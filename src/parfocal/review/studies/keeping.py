@@ -262,8 +262,24 @@ def next_sheet(session: Session, study: StudyRow, reader: str, at: datetime) -> 
     return sheet
 
 
-def close(session: Session, study: StudyRow, by: str, address: str = "", *, broken_off: bool = False) -> None:
+def close(
+    session: Session,
+    study: StudyRow,
+    by: str,
+    address: str = "",
+    *,
+    broken_off: bool = False,
+    changes: Sequence[str] = (),
+) -> None:
     """End the reading for good: from now on it is unblinded.
+
+    Args:
+        session: of a transaction that writes.
+        study: which runs.
+        by: name of the study lead.
+        address: from where.
+        broken_off: whether readings may be left.
+        changes: what is not as it was at the start, of `shown.changes`: what changes later is of no reading.
 
     Raises:
         InputError: if it is not running, or readings are left and it is not said that it is broken off.
@@ -273,6 +289,6 @@ def close(session: Session, study: StudyRow, by: str, address: str = "", *, brok
     complete = is_complete(plan_of(study), states_of(sheets_of(session, study)))
     if not complete and not broken_off:
         raise InputError("readings are left: unblinding would spoil them")
-    study.state, study.closed_at = "closed", trail.now()
+    study.state, study.closed_at, study.changes = "closed", trail.now(), list(changes)
     margin = study.margin_percent
     trail.note(session, by, "study closed", study.id, address, complete=complete, margin_percent=margin)

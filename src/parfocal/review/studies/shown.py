@@ -28,11 +28,18 @@ def shown_words(session: Session, sheets: Sheets) -> tuple[str, ...]:
     left = sum(len(told.unshown - told.looked) for told in (contents(session, sheet.id) for sheet in made))
     of = sum(len(sheet.frames) for sheet in made)
     without = f" {left} of {of} fields were damaged or changed, and left out." if left else ""
-    return (f"Readers were shown the attempt of each drawn field that counted at the start, by its SHA-256.{without}",)
+    sealed = all(sha256 for sheet in made for _, sha256 in sheet.attempts or ())
+    known = "by its SHA-256" if sealed else "by its SHA-256 where the scan, of an older version, has one"
+    return (f"Readers were shown the attempt of each drawn field that counted at the start, {known}.{without}",)
 
 
 def changes(study: StudyRow, sheets: Iterable[SheetRow], frames: FieldFrames, wholes: WholeSlides) -> list[str]:
-    """What is not as it was when the study started, for its lead. Frames' files are not read for it."""
+    """What is not as it was when the study started, for its lead; of a closed one, what was not when it was closed.
+
+    Frames' files are not read for it.
+    """
+    if study.changes is not None:
+        return list(study.changes)
     names = {one: f"{slide} in {how}" for slide, kinds in study.sources.items() for how, one in kinds.items()}
     first = {sheet.slide_id: sheet for sheet in sheets if sheet.slide_id is not None}
     found = []
@@ -42,7 +49,8 @@ def changes(study: StudyRow, sheets: Iterable[SheetRow], frames: FieldFrames, wh
         except FileError:
             told = ["cannot be read: the slide was taken away, is damaged, or another one lies in its place"]
         found += [f"{names.get(slide_id, slide_id)}: {words}" for words in told]
-    return sorted(found)
+    later = " (now; what it was when the study was closed was not recorded)" if study.state == "closed" else ""
+    return sorted(words + later for words in found)
 
 
 def _of_whole(wholes: WholeSlides, slide_id: str, sheet: SheetRow) -> list[str]:

@@ -296,13 +296,16 @@ def close(
     broken_off: Annotated[bool, Form()] = False,
 ) -> Response:
     """End the reading and unblind."""
-    return _changed(
-        request,
-        study_id,
-        visitor,
-        services,
-        lambda session, study: keeping.close(session, study, visitor.name, address_of(request), broken_off=broken_off),
-    )
+    with services.database.reading() as session:
+        row = found(session.get(StudyRow, study_id))
+        sheets = keeping.sheets_of(session, row)
+    changed = shown.changes(row, sheets, services.frames, services.wholes)
+
+    def end(session: Session, study: StudyRow) -> None:
+        by, address = visitor.name, address_of(request)
+        keeping.close(session, study, by, address, broken_off=broken_off, changes=changed)
+
+    return _changed(request, study_id, visitor, services, end)
 
 
 def _changed(
