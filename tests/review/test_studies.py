@@ -263,7 +263,7 @@ def take_again(folder, field):
         writer.put(FieldRecord(field, field // 2, field % 2, field * 17.0, 0.0, 0.0, "focused", 2, attempt=2), black)
 
 
-def test_readers_are_shown_the_attempts_of_the_start_or_none(tmp_path):
+def test_readers_are_shown_the_attempts_of_the_start_or_none(tmp_path, monkeypatch):
     """A field is taken again: a study that runs shows the old frame, all else the new. Then its file changes."""
     write_slides(tmp_path)
     server = Server(ServeSettings(str(tmp_path), f"sqlite:///{tmp_path / 'review.sqlite'}"))
@@ -289,6 +289,9 @@ def test_readers_are_shown_the_attempts_of_the_start_or_none(tmp_path):
         assert one.services.frames.frame(sheet.slide_id, field) != before
     changed = f"{SLIDES[0]} in automated-40x: 1 of 2 drawn fields taken again since the start"
     assert changed in study.lead.get(study.path).text
+    with monkeypatch.context() as nothing_read:
+        nothing_read.delattr(server.services.frames.__class__, "folder")
+        assert changed in study.lead.get(study.path).text  # remembered while the records are the same
     (frame,) = (one.file for one in FieldsFolder(folder).attempts if (one.index, one.attempt) == (field, 1))
     (folder / frame).write_bytes((folder / FieldsFolder(folder).records[-1].file).read_bytes())
     answer = as_raj(server.restarted()).get(path)

@@ -6,6 +6,7 @@ carries no metadata. Its pixels, and the scale that belongs to them, may tell th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,19 @@ class Attempt:
     def to_json(self) -> list[Any]:
         """As JSON values."""
         return [self.number, self.sha256]
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Which attempts a folder holds.
+
+    Attributes:
+        latest: the one that counts now, by the field's number.
+        every: field and attempt, of all.
+    """
+
+    latest: Mapping[int, Attempt]
+    every: frozenset[tuple[int, Attempt]]
 
 
 def attempts_of(folder: FieldsFolder) -> dict[int, Attempt]:
@@ -106,6 +120,7 @@ class FieldFrames:
     def __init__(self, shelf: Shelf, cache_bytes: int) -> None:
         self._shelf = shelf
         self._kept = BytesCache(cache_bytes)
+        self._attempts: dict[str, tuple[tuple[int, int], Attempts]] = {}
 
     def folder(self, slide_id: str) -> FieldsFolder:
         """The fields of a slide.
@@ -114,6 +129,20 @@ class FieldFrames:
             FileError: if there are none.
         """
         return FieldsFolder(self._path(slide_id))
+
+    def attempts(self, slide_id: str) -> Attempts:
+        """All attempts of a slide's fields, read anew only when a field was taken again.
+
+        Raises:
+            FileError: if there are none.
+        """
+        version = self._version(slide_id)
+        known = self._attempts.get(slide_id)
+        if known is None or known[0] != version:
+            folder = self.folder(slide_id)
+            every = frozenset((record.index, Attempt(record.attempt, record.sha256)) for record in folder.attempts)
+            known = self._attempts[slide_id] = (version, Attempts(attempts_of(folder), every))
+        return known[1]
 
     def _path(self, slide_id: str) -> Path:
         path = self._shelf.slide(slide_id).folder

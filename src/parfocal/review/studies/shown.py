@@ -8,10 +8,9 @@ from sqlalchemy.orm import Session
 
 from parfocal.errors import FileError
 from parfocal.review.database.tables import SheetRow, StudyRow
-from parfocal.review.sheets.frames import Attempt, FieldFrames
+from parfocal.review.sheets.frames import Attempt, Attempts, FieldFrames
 from parfocal.review.sheets.keeping import contents
 from parfocal.review.sheets.whole import WholeSlides
-from parfocal.slide.fields.folder import FieldsFolder
 
 Sheets = Sequence[SheetRow]
 
@@ -45,7 +44,7 @@ def changes(study: StudyRow, sheets: Iterable[SheetRow], frames: FieldFrames, wh
     found = []
     for slide_id, sheet in first.items():
         try:
-            told = _of_whole(wholes, slide_id, sheet) if sheet.canvas else _of_fields(frames.folder(slide_id), sheet)
+            told = _of_whole(wholes, slide_id, sheet) if sheet.canvas else _of_fields(frames.attempts(slide_id), sheet)
         except FileError:
             told = ["cannot be read: the slide was taken away, is damaged, or another one lies in its place"]
         found += [f"{names.get(slide_id, slide_id)}: {words}" for words in told]
@@ -59,14 +58,12 @@ def _of_whole(wholes: WholeSlides, slide_id: str, sheet: SheetRow) -> list[str]:
     return ["the slide has changed since the start, as if it was stitched again: readers are not shown it"]
 
 
-def _of_fields(folder: FieldsFolder, sheet: SheetRow) -> list[str]:
+def _of_fields(there: Attempts, sheet: SheetRow) -> list[str]:
     if sheet.attempts is None:
         return []
-    latest = {record.index: record for record in folder.records}
-    kept = [(record.index, Attempt(record.attempt, record.sha256)) for record in folder.attempts]
     pinned = [(field, Attempt(*told)) for field, told in zip(sheet.frames, sheet.attempts, strict=True)]
-    gone = sum(one not in kept for one in pinned)
-    again = sum(field in latest and not attempt.is_of(latest[field]) for field, attempt in pinned) - gone
+    gone = sum(one not in there.every for one in pinned)
+    again = sum(there.latest.get(field, attempt) != attempt for field, attempt in pinned) - gone
     of = f"of {len(pinned)} drawn fields"
     told = {
         f"{again} {of} taken again since the start: readers are shown those of the start": again,
