@@ -36,7 +36,7 @@ _LATEST_BENDS, _ENOUGH_BENDS = 25, 3
 _ROUNDS = 4
 MARGIN = 0.8  # of half the depth of field: farther out, a frame counts as out of focus
 _DOUBTFUL_SD_UM = 0.45
-_HELD_AT_MOST = 3000  # frames with comparisons: each comparison is a matrix of 40 kB
+_HELD_AT_MOST = 1500  # frames with comparisons: each comparison is a matrix of 40 kB
 _ROWS_BESIDE = 3  # rows next to the one that is being taken are held in any case
 FARTHEST_DOF = 1.2  # of two frames in z that are compared: beyond, both are blurred in what they share
 
