@@ -1,5 +1,5 @@
 # make scan    scan the default simulated slide into first-slide/
-# make test    the default tests, without torch (some 9 minutes on two cores)
+# make test    the default tests, without torch (six minutes on two slow cores)
 # make check   what make test leaves out and runs without hardware: lint, slow tests, tests that need torch, other
 #              programs that read our slides, docs, wheel; the quick benchmarks stand in the documentation, whose commands
 #              are among the tests

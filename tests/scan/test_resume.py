@@ -491,7 +491,7 @@ def test_resume_fields_leaves_the_lamp_off_where_no_focus_is_found_again(folder,
     scope = opened(toml)
     fields = FieldsFolder(folder)
     settings = replace(scope.instrument.settings, sweep=replace(scope.instrument.settings.sweep, highest_um=-12.0))
-    plan = api.resuming.plan_of(scope.instrument, AREA_MM)
+    plan = api.scanning.plan_of(scope.instrument, AREA_MM)
     with pytest.raises(ScanStoppedError, match="none came into focus again"):
         resume_fields(
             scope.instrument.microscope, settings, scope.predictor, plan, fields, lambda record, progress: None,

@@ -194,9 +194,9 @@ class TestTrainingFurther:
         history = checkpoint(tmp_path)["place"]["history"]
         assert further.before is not None
         assert further.held_out.mean_abs_um < further.before.mean_abs_um
-        assert further.held_out.mean_abs_um == pytest.approx(
-            min(history[3:], key=lambda entry: entry["validation_loss"])["mean_abs_um"]
-        )
+        # The best epoch of phase 2, or of phase 1 if none of phase 2 was better.
+        best = [min(phase, key=lambda entry: entry["validation_loss"]) for phase in (history[:3], history[3:])]
+        assert any(further.held_out.mean_abs_um == pytest.approx(entry["mean_abs_um"]) for entry in best)
         assert open_network(further.network)[1].patch_px == 128
 
     def test_where_nothing_is_learned_the_network_stays_as_it_was(self, trained: Path, stacks, tmp_path: Path):
