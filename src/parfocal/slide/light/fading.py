@@ -14,9 +14,11 @@ from parfocal.slide.light.white import Background, BackgroundSource
 FEWEST_FIELDS = 5
 """With fewer fields that show background nothing is said."""
 
+DARKEST, BRIGHTEST = 20.0, 248.0
+"""Grey levels between which a camera tells of the light."""
+
 _FEWEST_PLACES = 20  # of a field that is not empty
 _BRIGHTEST_SHARE = 0.1
-_DARKEST, _BRIGHTEST = 20.0, 248.0  # grey levels: beyond these the camera does not tell
 _LEAST_OF_SCAN = 0.5  # share of the time that the fields must span: less says little about all of it
 _ONE_SD = 0.6827  # of a normal distribution lies so near
 
@@ -77,4 +79,4 @@ def _brightness(places: NDArray[np.float64], source: BackgroundSource) -> float 
     brightness = places.mean(axis=1)
     brightest = places[brightness >= np.quantile(brightness, 1 - _BRIGHTEST_SHARE)]
     levels = np.median(brightest, axis=0)
-    return float(levels.mean()) if levels.min() > _DARKEST and levels.max() < _BRIGHTEST else None
+    return float(levels.mean()) if levels.min() > DARKEST and levels.max() < BRIGHTEST else None

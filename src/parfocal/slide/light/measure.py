@@ -23,7 +23,7 @@ from parfocal.durable import written_aside
 from parfocal.slide.fields.folder import FieldsFolder
 from parfocal.slide.fields.layout import LIGHT_FILE
 from parfocal.slide.fields.records import Frame
-from parfocal.slide.light.fading import UNKNOWN_FADING, Fading, measure_fading
+from parfocal.slide.light.fading import BRIGHTEST, DARKEST, UNKNOWN_FADING, Fading, measure_fading
 from parfocal.slide.light.flatfield import FlatField, log_polynomial, polynomial_flat, polynomial_terms
 from parfocal.slide.light.overlaps import Cells, overlap_cells
 from parfocal.slide.light.white import NO_WHITE, White, look_for_background, measure_white
@@ -34,7 +34,6 @@ Array = NDArray[np.float64]
 _FLAT_SD = 0.05  # of a term of the first estimate's logarithm
 _GAIN_SD = 0.02  # of ln exposure
 _CELL_SD = 0.01  # of the ratio of two cells that show the same
-_DARKEST, _BRIGHTEST = 20.0, 248.0  # grey levels of cells that tell of the light
 _ITERATIONS = 6
 _OUTLIER_SDS = 3.0
 _CHANCE = 1e-3
@@ -170,7 +169,7 @@ class _Solved:
 def _telling(cells: Cells) -> Cells:
     """Without cells that are saturated or nearly black."""
     both = np.stack([cells.level_a, cells.level_b])
-    good = ((both > _DARKEST) & (both < _BRIGHTEST)).all(axis=(0, 2))
+    good = ((both > DARKEST) & (both < BRIGHTEST)).all(axis=(0, 2))
     return Cells(*(getattr(cells, name)[good] for name in Cells.__dataclass_fields__))
 
 
